@@ -1,0 +1,1 @@
+//! Driver: typed hook tools.

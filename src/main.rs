@@ -1,0 +1,3 @@
+//! Turns an invocation into an exit code; nothing else.
+
+fn main() {}

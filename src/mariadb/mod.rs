@@ -1,0 +1,1 @@
+//! Driver: the MariaDB server, its configuration, accounts and service.
