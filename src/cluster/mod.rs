@@ -1,1 +1,37 @@
 //! The pure middle: what state the cluster is in and what this unit should do next.
+//! Standard library only: no input or output, no clock, no randomness. The same observation gives the same decision,
+//! in production, in the stories of `tests/decide/` and wherever else the protocol is checked.
+
+mod decision;
+mod formation;
+mod identity;
+mod judgement;
+mod member;
+mod observation;
+mod recovery;
+mod state;
+
+pub use decision::{Commit, Decision, Level, Status, Step};
+pub use identity::{ClusterUuid, Epoch, Position, Unit};
+pub use judgement::{judge, sentence};
+pub use observation::{
+    Answer, AppBag, BadSetting, Credentials, DbInit, Event, Formation, Galera, History, Holds, Installed, Journal,
+    JournalEntry, Juju, LocalState, MinClusterSize, Node, Observation, Peer, Peers, Planned, Recovery, Report, Server,
+    Settings, Volume,
+};
+pub use state::State;
+
+/// Decides what this unit does now. Total: it always has an answer, and waiting is an answer.
+///
+/// The order matters: what forbids everything else comes first (leaving, a volume that is not ours, options that do
+/// not make sense), then the leader's share of the work, then this unit's own next step.
+pub fn decide(observation: &Observation) -> Decision {
+    let mut decision = member::decide(observation);
+    if decision.state.permits_leading() {
+        decision.commits = formation::commits(observation);
+        if decision.commits.is_empty() {
+            decision.commits = recovery::commits(observation);
+        }
+    }
+    decision
+}

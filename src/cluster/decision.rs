@@ -1,0 +1,188 @@
+//! What a pass decides: steps on this machine, commitments of the leader, a state and what to tell the operator.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::identity::{ClusterUuid, Epoch, Position};
+use super::observation::{DbInit, Formation, History, Recovery};
+use super::state::State;
+
+/// The outcome of deciding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What to do on this machine, in order; the first that does not succeed ends the pass.
+    pub steps: Vec<Step>,
+    /// What the leader writes in the application databag; becomes true for everybody only when the hook succeeds.
+    pub commits: Vec<Commit>,
+    /// This unit's state.
+    pub state: State,
+    /// When nothing happens, look again after so many seconds.
+    pub look_again_s: Option<u32>,
+}
+
+impl Decision {
+    /// A decision to do nothing, for a reason that the state names.
+    pub(super) fn wait(state: State) -> Self {
+        Self { steps: Vec::new(), commits: Vec::new(), state, look_again_s: Some(30) }
+    }
+
+    /// A decision to do something.
+    pub(super) fn act(state: State, steps: Vec<Step>) -> Self {
+        Self { steps, commits: Vec::new(), state, look_again_s: Some(5) }
+    }
+}
+
+/// One thing to do on this machine. Each is idempotent, because Juju runs a killed hook again, and each carries what
+/// must still be true when it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Install the server's packages, the node agent and their service files.
+    Install,
+    /// Write in the journal that this volume was empty when we got it.
+    AdoptVolume,
+    /// Bring the server's files up to date: members' addresses, memory, credentials. Restarts nothing.
+    Configure,
+    /// Raise `db-init` in the journal.
+    Advance(DbInit),
+    /// Start the server as the first of a new or recovered cluster. Uses up the permission.
+    Bootstrap {
+        /// The permission.
+        epoch: Epoch,
+        /// Where the data must stand; `None` when there must be none.
+        from: Option<Position>,
+        /// Who is asked first: one of them that is in a primary component cancels the permission.
+        ask: Vec<IpAddr>,
+    },
+    /// First-time setup: accounts, time zones, no leftovers.
+    SetUpAccounts,
+    /// Start the server as a member of the cluster that the others form.
+    Join,
+    /// Write in the journal that this volume is a copy of this history.
+    MarkInitialised(ClusterUuid),
+    /// Make the server forget passwords that were replaced.
+    SettleCredentials {
+        /// The generation that remains.
+        generation: u32,
+    },
+    /// Stop the server cleanly and keep it stopped.
+    Stop,
+    /// With the server stopped, find out how far the data goes and write down the answer to this call.
+    AnswerCall(Epoch),
+    /// Stop server and agent for good: the unit goes, its data stays.
+    Leave,
+}
+
+impl Step {
+    /// Whether clients or other members notice. At most one such step in a pass.
+    pub fn disruptive(&self) -> bool {
+        match self {
+            Self::Bootstrap { .. } | Self::Join | Self::Stop | Self::AnswerCall(_) | Self::Leave => true,
+            Self::Install
+            | Self::AdoptVolume
+            | Self::Configure
+            | Self::Advance(_)
+            | Self::SetUpAccounts
+            | Self::MarkInitialised(_)
+            | Self::SettleCredentials { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Install => f.write_str("install"),
+            Self::AdoptVolume => f.write_str("adopt the empty volume"),
+            Self::Configure => f.write_str("configure"),
+            Self::Advance(db_init) => write!(f, "db-init={db_init}"),
+            Self::Bootstrap { epoch, from: None, .. } => write!(f, "bootstrap (epoch {epoch})"),
+            Self::Bootstrap { epoch, from: Some(position), .. } => {
+                write!(f, "bootstrap from seqno {} (epoch {epoch})", position.seqno)
+            }
+            Self::SetUpAccounts => f.write_str("set up accounts"),
+            Self::Join => f.write_str("join"),
+            Self::MarkInitialised(_) => f.write_str("db-init=3"),
+            Self::SettleCredentials { generation } => write!(f, "settle credentials {generation}"),
+            Self::Stop => f.write_str("stop"),
+            Self::AnswerCall(epoch) => write!(f, "answer call (epoch {epoch})"),
+            Self::Leave => f.write_str("leave"),
+        }
+    }
+}
+
+/// What the leader commits. Carried by the hook's own transaction: if leadership was lost meanwhile, nothing of it
+/// ever becomes visible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// Make the credentials, if there are none.
+    Credentials,
+    /// Permit a cluster to form.
+    Formation(Formation),
+    /// Write down which history this application owns.
+    History(History),
+    /// Open a recovery, or name the chosen unit in the open one.
+    Recovery(Recovery),
+    /// The open recovery is over, or was never needed.
+    CloseRecovery,
+    /// Older passwords are no longer accepted.
+    CredentialsSettled {
+        /// Up to this generation.
+        generation: u32,
+    },
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credentials => f.write_str("create credentials"),
+            Self::Formation(formation) => write!(
+                f,
+                "permit formation {} of {} by {}",
+                formation.epoch,
+                formation.members.keys().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                formation.founder
+            ),
+            Self::History(history) => write!(f, "own history {} (epoch {})", history.uuid, history.epoch),
+            Self::Recovery(Recovery { epoch, chosen: None, .. }) => write!(f, "call for positions (epoch {epoch})"),
+            Self::Recovery(Recovery { epoch, chosen: Some((unit, position)), .. }) => {
+                write!(f, "permit {unit} to recover from seqno {} (epoch {epoch})", position.seqno)
+            }
+            Self::CloseRecovery => f.write_str("close the recovery"),
+            Self::CredentialsSettled { generation } => write!(f, "credentials {generation} are settled"),
+        }
+    }
+}
+
+/// How a status reads to Juju.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Serves.
+    Active,
+    /// Works on something.
+    Maintenance,
+    /// Waits for another unit.
+    Waiting,
+    /// Needs a person.
+    Blocked,
+}
+
+/// A status with its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Juju's word for it.
+    pub level: Level,
+    /// Names state, size, who is waited for and the remedy.
+    pub message: String,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Active => "active",
+            Level::Maintenance => "maintenance",
+            Level::Waiting => "waiting",
+            Level::Blocked => "blocked",
+        };
+        write!(f, "{level}: {}", self.message)
+    }
+}

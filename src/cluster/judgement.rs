@@ -1,0 +1,97 @@
+//! The whole cluster in one status line and one sentence, from everybody's reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::decision::{Level, Status};
+use super::identity::{ClusterUuid, Unit};
+use super::observation::{Observation, Report};
+use super::state::State;
+
+/// The application's status: what the leader shows for everybody.
+pub fn judge(o: &Observation, own: &State) -> Status {
+    // Without a majority here, what the others last said may be from before the failure: only our own view counts.
+    if matches!(
+        own,
+        State::Misconfigured(_)
+            | State::DataBeforeFormation { .. }
+            | State::Electing { .. }
+            | State::NonPrimary { .. }
+            | State::Starting
+            | State::AnsweringCall { .. }
+            | State::Recovering
+            | State::WaitingForRecovery(_)
+    ) {
+        return own.status();
+    }
+    let reports = o.reports();
+    let histories = serving(&reports);
+    if histories.len() > 1 {
+        let sides = histories
+            .iter()
+            .map(|(uuid, units)| {
+                format!("{} on {uuid}", units.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+            })
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Status {
+            level: Level::Blocked,
+            message: format!(
+                "two histories: {sides}; stop writing and decide which one to keep, nothing was destroyed"
+            ),
+        };
+    }
+    let synced: BTreeSet<&Unit> = histories.values().flatten().copied().collect();
+    let missing: Vec<String> = reports.keys().filter(|unit| !synced.contains(unit)).map(ToString::to_string).collect();
+    match (synced.len(), missing.is_empty()) {
+        (0, _) => own.status(),
+        (n, true) => Status { level: Level::Active, message: format!("{n} of {n} members Synced") },
+        (n, false) => Status {
+            level: Level::Active,
+            message: format!("{n} of {} members Synced, waiting for {}", reports.len(), missing.join(", ")),
+        },
+    }
+}
+
+/// One sentence for `get-cluster-status`: is it well, how many failures does it survive, who is missing.
+pub fn sentence(o: &Observation, own: &State) -> String {
+    let reports = o.reports();
+    let histories = serving(&reports);
+    if let State::NonPrimary { .. } | State::Starting | State::AnsweringCall { .. } | State::Recovering = own {
+        return format!("This member does not serve: {}.", own.status().message);
+    }
+    match histories.len() {
+        0 => format!("No member serves: {}.", own.status().message),
+        1 => {
+            let members: Vec<&Unit> = histories.values().flatten().copied().collect();
+            let n = members.len();
+            let missing: Vec<String> =
+                reports.keys().filter(|u| !members.contains(u)).map(ToString::to_string).collect();
+            let survives = match n.saturating_sub(1) / 2 {
+                0 => "it survives no failure".to_owned(),
+                1 => "it survives the failure of one member".to_owned(),
+                k => format!("it survives the failure of {k} members, one after the other or at once"),
+            };
+            if missing.is_empty() {
+                format!("Healthy: {n} of {n} members are Synced in one primary component, {survives}.")
+            } else {
+                format!(
+                    "Degraded: {n} of {} members are Synced, missing {}, {survives}.",
+                    reports.len(),
+                    missing.join(" and ")
+                )
+            }
+        }
+        _ => format!("Alarm: {}.", judge(o, own).message),
+    }
+}
+
+/// Who serves which history.
+fn serving(reports: &BTreeMap<Unit, Option<Report>>) -> BTreeMap<ClusterUuid, Vec<&Unit>> {
+    let mut histories: BTreeMap<ClusterUuid, Vec<&Unit>> = BTreeMap::new();
+    for (unit, report) in reports {
+        if let Some(uuid) = report.as_ref().and_then(|r| r.server.synced()) {
+            histories.entry(uuid.clone()).or_default().push(unit);
+        }
+    }
+    histories
+}

@@ -1,0 +1,280 @@
+//! This unit's own next step: volume, formation, joining, staying, leaving.
+
+use std::net::IpAddr;
+
+use super::decision::{Decision, Step};
+use super::formation;
+use super::identity::{ClusterUuid, Unit};
+use super::observation::{
+    Credentials, DbInit, Event, Formation, Galera, Holds, Installed, Journal, JournalEntry, LocalState, Observation,
+    Peers, Planned, Server, Volume,
+};
+use super::recovery;
+use super::state::State;
+
+/// Decides this unit's share; the leader's is added elsewhere.
+pub(super) fn decide(o: &Observation) -> Decision {
+    if o.juju.event == Event::Leaving {
+        return Decision::act(State::Leaving, vec![Step::Leave]);
+    }
+    if let Volume::Missing(why) = &o.node.volume {
+        return Decision::wait(State::NoVolume(why.clone()));
+    }
+    let entry = match (&o.node.journal, &o.node.holds) {
+        (Journal::Unreadable(why), _) => return Decision::wait(State::ForeignVolume(format!("journal: {why}"))),
+        (Journal::Absent, Holds::Nothing) => {
+            // The journal comes first: the packages may create a data directory, which must not look foreign after a crash.
+            return Decision::act(
+                State::Installing("volume taken over".to_owned()),
+                vec![Step::AdoptVolume, Step::Install],
+            );
+        }
+        (Journal::Absent, Holds::History(uuid)) => {
+            return Decision::wait(State::ForeignVolume(format!("it holds history {uuid}")));
+        }
+        (Journal::Absent, Holds::Unclear(what)) => return Decision::wait(State::ForeignVolume(what.clone())),
+        (Journal::Known(entry), _) => entry,
+    };
+    if let Installed::No(what) = &o.node.installed {
+        return Decision::act(State::Installing(what.clone()), vec![Step::Install]);
+    }
+    if let Err(bad) = &o.juju.settings {
+        // Reported and nothing else: a typing error must never touch a running server.
+        return Decision::wait(State::Misconfigured(bad.clone()));
+    }
+    if matches!(o.juju.peers, Peers::NotYet) {
+        return Decision::wait(State::NoPeerRelation);
+    }
+    match entry.db_init {
+        DbInit::New => newcomer(o),
+        DbInit::Agreed | DbInit::Waiting => candidate(o, entry),
+        DbInit::Initialised => member(o, entry),
+    }
+}
+
+/// A unit that has agreed to nothing yet.
+fn newcomer(o: &Observation) -> Decision {
+    let Some(formation) = &o.juju.app.formation else {
+        return Decision::wait(formation::electing(o));
+    };
+    if let Some(decision) = unusable(o) {
+        return decision;
+    }
+    match &o.juju.app.credentials {
+        Credentials::Absent => Decision::wait(State::NoCredentials("the leader has not made them yet".to_owned())),
+        Credentials::Unreadable(why) => Decision::wait(State::NoCredentials(why.clone())),
+        Credentials::Known { .. } => {
+            let next = if formation.members.contains_key(&o.me) { DbInit::Agreed } else { DbInit::Waiting };
+            Decision::act(
+                State::WaitingForFounder(formation.founder.clone()),
+                vec![Step::Configure, Step::Advance(next)],
+            )
+        }
+    }
+}
+
+/// A volume that should be empty and is not.
+fn unusable(o: &Observation) -> Option<Decision> {
+    match &o.node.holds {
+        Holds::Nothing => None,
+        Holds::History(uuid) => Some(Decision::wait(State::ForeignVolume(format!("it holds history {uuid}")))),
+        Holds::Unclear(what) => Some(Decision::wait(State::ForeignVolume(what.clone()))),
+    }
+}
+
+/// A unit that has the credentials and has never been Synced.
+fn candidate(o: &Observation, entry: &JournalEntry) -> Decision {
+    let Some(formation) = &o.juju.app.formation else {
+        // The databag cannot lose a formation; if it seems to, nothing here may act on the memory of one.
+        return Decision::wait(State::FormationRefused(
+            "the formation is gone from the application databag".to_owned(),
+        ));
+    };
+    // A recovery can name a founder that died between its bootstrap and its report.
+    if let Some(decision) = recovery::decide(o, entry) {
+        return decision;
+    }
+    if formation.founder == o.me && o.juju.app.history.is_none() {
+        found(o, entry, formation)
+    } else {
+        join(o, formation)
+    }
+}
+
+/// The founder's way from permission to a cluster of one.
+fn found(o: &Observation, entry: &JournalEntry, formation: &Formation) -> Decision {
+    if let Some(galera) = o.node.server.primary() {
+        return match (&galera.uuid, galera.state) {
+            (Some(uuid), LocalState::Synced | LocalState::Donor) => {
+                let mut steps = Vec::new();
+                if !entry.accounts {
+                    steps.push(Step::SetUpAccounts);
+                }
+                steps.push(Step::MarkInitialised(uuid.clone()));
+                Decision::act(State::Founding, steps)
+            }
+            (_, LocalState::Undefined | LocalState::Joining | LocalState::Joined) | (None, _) => {
+                Decision::wait(State::Founding)
+            }
+        };
+    }
+    match &o.node.server {
+        Server::Starting => return soon(State::Founding),
+        Server::Silent(why) => return soon(State::Silent(why.clone())),
+        Server::Answers(_) => return soon(State::Founding),
+        Server::Stopped => {}
+    }
+    match &o.node.holds {
+        Holds::Nothing if entry.used_epoch >= formation.epoch => {
+            Decision::wait(State::FoundingInterrupted(formation.epoch))
+        }
+        Holds::Nothing => match formation::contradiction(o, formation) {
+            Some(why) => Decision::wait(State::FormationRefused(why)),
+            None => Decision::act(
+                State::Founding,
+                vec![
+                    Step::Configure,
+                    Step::Bootstrap { epoch: formation.epoch, from: None, ask: others(o, formation) },
+                ],
+            ),
+        },
+        // The bootstrap happened and the machine died: the history here is the only one. Starting as an ordinary
+        // member lets Galera restore its own saved view; when there is none, a recovery follows.
+        Holds::History(_) if entry.used_epoch >= formation.epoch => {
+            Decision::act(State::Founding, vec![Step::Configure, Step::Join])
+        }
+        Holds::History(uuid) => Decision::wait(State::ForeignVolume(format!("it holds history {uuid}"))),
+        // Cut off while the system tables were made: nothing was ever promised to anybody, the executor starts over.
+        Holds::Unclear(_) if entry.used_epoch >= formation.epoch => {
+            Decision::wait(State::FoundingInterrupted(formation.epoch))
+        }
+        Holds::Unclear(what) => Decision::wait(State::ForeignVolume(what.clone())),
+    }
+}
+
+/// A new member's way into a cluster that others formed.
+fn join(o: &Observation, formation: &Formation) -> Decision {
+    if let Some(why) = formation::contradiction(o, formation) {
+        return Decision::wait(State::FormationRefused(why));
+    }
+    let Some(expected) = o.history() else {
+        return Decision::wait(State::WaitingForFounder(formation.founder.clone()));
+    };
+    match &o.node.server {
+        Server::Stopped => match &o.node.holds {
+            // A transfer that was cut off leaves a directory without a history: the next transfer replaces it, and
+            // nothing of ours was ever in it, because this unit has never been Synced.
+            Holds::Nothing | Holds::Unclear(_) => Decision::act(State::Joining, vec![Step::Configure, Step::Join]),
+            Holds::History(uuid) if *uuid == expected => {
+                Decision::act(State::Joining, vec![Step::Configure, Step::Join])
+            }
+            Holds::History(uuid) => Decision::wait(State::WrongHistory { here: uuid.to_string(), expected }),
+        },
+        Server::Starting => soon(State::Joining),
+        Server::Silent(why) => soon(State::Silent(why.clone())),
+        Server::Answers(galera) => running(o, galera, &expected, true),
+    }
+}
+
+/// A unit that has been Synced before.
+fn member(o: &Observation, entry: &JournalEntry) -> Decision {
+    let expected = match (o.history(), &entry.uuid) {
+        (Some(cluster), Some(journal)) if cluster != *journal => {
+            return Decision::wait(State::WrongHistory { here: journal.to_string(), expected: cluster });
+        }
+        (Some(cluster), _) => cluster,
+        (None, Some(journal)) => journal.clone(),
+        (None, None) => return Decision::wait(State::ForeignVolume("journal names no history".to_owned())),
+    };
+    if let Some(decision) = recovery::decide(o, entry) {
+        return decision;
+    }
+    match &o.node.server {
+        Server::Answers(galera) => running(o, galera, &expected, false),
+        Server::Starting => soon(State::Starting),
+        Server::Silent(why) => soon(State::Silent(why.clone())),
+        Server::Stopped => match &o.node.holds {
+            Holds::History(uuid) if *uuid != expected => {
+                Decision::wait(State::WrongHistory { here: uuid.to_string(), expected })
+            }
+            // Without a usable copy the start ends in a state transfer, which needs a living cluster to come from;
+            // without one the server finds nobody and changes nothing.
+            Holds::History(_) | Holds::Nothing | Holds::Unclear(_) => {
+                Decision::act(State::Starting, vec![Step::Configure, Step::Join])
+            }
+        },
+    }
+}
+
+/// The server runs and answers.
+fn running(o: &Observation, galera: &Galera, expected: &ClusterUuid, first_time: bool) -> Decision {
+    if !galera.primary {
+        return soon(State::NonPrimary { size: galera.size, missing: not_running(o) });
+    }
+    match (&galera.uuid, galera.state) {
+        (Some(uuid), _) if uuid != expected => {
+            // Two histories: this one stops serving before anybody writes more to it. Its data stays.
+            Decision::act(State::WrongHistory { here: uuid.to_string(), expected: expected.clone() }, vec![Step::Stop])
+        }
+        (None, LocalState::Synced | LocalState::Donor) => Decision::act(
+            State::WrongHistory { here: "without a UUID".to_owned(), expected: expected.clone() },
+            vec![Step::Stop],
+        ),
+        (Some(uuid), LocalState::Synced | LocalState::Donor) => {
+            let mut steps = Vec::new();
+            if first_time {
+                steps.push(Step::MarkInitialised(uuid.clone()));
+            }
+            steps.push(Step::Configure);
+            if let Some(generation) = formation::to_settle(o) {
+                steps.push(Step::SettleCredentials { generation });
+            }
+            let state = if galera.state == LocalState::Donor {
+                State::Donor { size: galera.size }
+            } else {
+                State::Synced { size: galera.size, planned: planned_count(o), missing: not_members(o) }
+            };
+            Decision { steps, commits: Vec::new(), state, look_again_s: None }
+        }
+        (_, LocalState::Undefined | LocalState::Joining) => soon(State::Joining),
+        (_, LocalState::Joined) => soon(State::CatchingUp),
+    }
+}
+
+fn soon(state: State) -> Decision {
+    Decision { look_again_s: Some(10), ..Decision::wait(state) }
+}
+
+fn planned_count(o: &Observation) -> usize {
+    match &o.juju.planned {
+        Planned::Known(units) => units.len(),
+        Planned::Unknown(_) => o.reports().len(),
+    }
+}
+
+/// Units that are planned and have never been Synced.
+fn not_members(o: &Observation) -> Vec<Unit> {
+    o.reports()
+        .into_iter()
+        .filter(|(unit, report)| {
+            *unit != o.me
+                && report.as_ref().is_none_or(|r| r.db_init != DbInit::Initialised || r.server.synced().is_none())
+        })
+        .map(|(unit, _)| unit)
+        .collect()
+}
+
+/// Members whose last word was not that they run.
+fn not_running(o: &Observation) -> Vec<Unit> {
+    o.reports()
+        .into_iter()
+        .filter(|(unit, report)| {
+            *unit != o.me && report.as_ref().is_none_or(|r| !matches!(r.server, Server::Answers(_)))
+        })
+        .map(|(unit, _)| unit)
+        .collect()
+}
+
+fn others(o: &Observation, formation: &Formation) -> Vec<IpAddr> {
+    formation.members.iter().filter(|(unit, _)| **unit != o.me).map(|(_, address)| *address).collect()
+}

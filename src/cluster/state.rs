@@ -1,0 +1,261 @@
+//! The states of one unit, each with its exact meaning and the line that an operator reads.
+//! `docs/cluster-states.md` lists them; `tests/tidy.rs` keeps the two together.
+
+use std::fmt;
+
+use super::decision::{Level, Status};
+use super::identity::{ClusterUuid, Epoch, Unit};
+use super::observation::BadSetting;
+
+/// The state of this unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The data volume is not mounted; nothing may be written in its place.
+    NoVolume(String),
+    /// The server's packages are being installed, or could not be.
+    Installing(String),
+    /// The data volume holds data that this application did not put there.
+    ForeignVolume(String),
+    /// An option's value cannot be used. A running server is left alone.
+    Misconfigured(Vec<BadSetting>),
+    /// Juju has not set up the peer relation yet.
+    NoPeerRelation,
+    /// Nobody may found before everybody has made an offer.
+    Electing {
+        /// Units that have.
+        present: usize,
+        /// Units that must.
+        needed: usize,
+        /// Those who have not; empty when the missing ones are not even planned.
+        missing: Vec<Unit>,
+    },
+    /// Everybody needed has made an offer; the leader's permission is awaited.
+    WaitingForLeader {
+        /// Units that have made an offer.
+        present: usize,
+    },
+    /// A unit that should be new brings data along.
+    DataBeforeFormation {
+        /// The unit.
+        unit: Unit,
+        /// What it brings.
+        what: String,
+    },
+    /// The passwords are not at hand.
+    NoCredentials(String),
+    /// The permission to form contradicts what this unit sees; it does not take part.
+    FormationRefused(String),
+    /// This unit founds the cluster.
+    Founding,
+    /// The founder has used its permission, and has nothing to show for it: a new one is needed.
+    FoundingInterrupted(Epoch),
+    /// Agreed, and waits until the founder has done its part.
+    WaitingForFounder(Unit),
+    /// Looks for the cluster, or receives its data.
+    Joining,
+    /// Has the data, catches up with the writes since.
+    CatchingUp,
+    /// A full member.
+    Synced {
+        /// Members in the view.
+        size: u32,
+        /// Units that Juju plans.
+        planned: usize,
+        /// Planned units that are not members yet.
+        missing: Vec<Unit>,
+    },
+    /// A full member that gives its data to another.
+    Donor {
+        /// Members in the view.
+        size: u32,
+    },
+    /// Runs without a majority: refuses writes until the others are back.
+    NonPrimary {
+        /// Members that it sees.
+        size: u32,
+        /// Members that have not been heard of as running.
+        missing: Vec<Unit>,
+    },
+    /// The server should run and does not yet.
+    Starting,
+    /// Everything stopped; positions are collected.
+    AnsweringCall {
+        /// Those who have not answered.
+        missing: Vec<Unit>,
+    },
+    /// Everything stopped; this unit may restart the cluster.
+    Recovering,
+    /// Everything stopped; another unit may restart the cluster.
+    WaitingForRecovery(Unit),
+    /// The data here is another history than the application's.
+    WrongHistory {
+        /// What is here.
+        here: String,
+        /// What it should be.
+        expected: ClusterUuid,
+    },
+    /// The server runs and does not answer.
+    Silent(String),
+    /// On its way out; the data stays.
+    Leaving,
+}
+
+impl State {
+    /// The word for it in tables: the variant's name in lower case with hyphens.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NoVolume(_) => "no-volume",
+            Self::Installing(_) => "installing",
+            Self::ForeignVolume(_) => "foreign-volume",
+            Self::Misconfigured(_) => "misconfigured",
+            Self::NoPeerRelation => "no-peer-relation",
+            Self::Electing { .. } => "electing",
+            Self::WaitingForLeader { .. } => "waiting-for-leader",
+            Self::DataBeforeFormation { .. } => "data-before-formation",
+            Self::NoCredentials(_) => "no-credentials",
+            Self::FormationRefused(_) => "formation-refused",
+            Self::Founding => "founding",
+            Self::FoundingInterrupted(_) => "founding-interrupted",
+            Self::WaitingForFounder(_) => "waiting-for-founder",
+            Self::Joining => "joining",
+            Self::CatchingUp => "catching-up",
+            Self::Synced { .. } => "synced",
+            Self::Donor { .. } => "donor",
+            Self::NonPrimary { .. } => "non-primary",
+            Self::Starting => "starting",
+            Self::AnsweringCall { .. } => "answering-call",
+            Self::Recovering => "recovering",
+            Self::WaitingForRecovery(_) => "waiting-for-recovery",
+            Self::WrongHistory { .. } => "wrong-history",
+            Self::Silent(_) => "silent",
+            Self::Leaving => "leaving",
+        }
+    }
+
+    /// Whether a leader in this state may commit anything for the application.
+    pub(super) fn permits_leading(&self) -> bool {
+        match self {
+            Self::NoVolume(_)
+            | Self::Installing(_)
+            | Self::ForeignVolume(_)
+            | Self::Misconfigured(_)
+            | Self::NoPeerRelation
+            | Self::Leaving => false,
+            Self::Electing { .. }
+            | Self::WaitingForLeader { .. }
+            | Self::DataBeforeFormation { .. }
+            | Self::NoCredentials(_)
+            | Self::FormationRefused(_)
+            | Self::Founding
+            | Self::FoundingInterrupted(_)
+            | Self::WaitingForFounder(_)
+            | Self::Joining
+            | Self::CatchingUp
+            | Self::Synced { .. }
+            | Self::Donor { .. }
+            | Self::NonPrimary { .. }
+            | Self::Starting
+            | Self::AnsweringCall { .. }
+            | Self::Recovering
+            | Self::WaitingForRecovery(_)
+            | Self::WrongHistory { .. }
+            | Self::Silent(_) => true,
+        }
+    }
+
+    /// What the operator reads on the unit.
+    pub fn status(&self) -> Status {
+        let (level, message) = match self {
+            Self::NoVolume(why) => (Level::Waiting, format!("waiting for the data volume: {why}")),
+            Self::Installing(why) => (Level::Maintenance, format!("installing MariaDB: {why}")),
+            Self::ForeignVolume(why) => {
+                (Level::Blocked, format!("data volume is not ours: {why}; remove this unit, or attach an empty volume"))
+            }
+            Self::Misconfigured(bad) => (
+                Level::Blocked,
+                bad.iter().map(|b| format!("{}: {}", b.option, b.problem)).collect::<Vec<_>>().join("; "),
+            ),
+            Self::NoPeerRelation => (Level::Waiting, "waiting for the peer relation".to_owned()),
+            Self::Electing { present, needed, missing } if missing.is_empty() => (
+                Level::Waiting,
+                format!(
+                    "{present} of {needed} units to form a cluster: add {} more with juju add-unit, or lower min-cluster-size",
+                    needed.saturating_sub(*present)
+                ),
+            ),
+            Self::Electing { present, needed, missing } => (
+                Level::Waiting,
+                format!("{present} of {needed} units ready to form a cluster, waiting for {}", list(missing)),
+            ),
+            Self::WaitingForLeader { present } => (
+                Level::Waiting,
+                format!("{present} units ready to form a cluster, waiting for the leader's permission"),
+            ),
+            Self::DataBeforeFormation { unit, what } => (
+                Level::Blocked,
+                format!("cannot form a new cluster: {unit} brings {what}; remove that unit or give it an empty volume"),
+            ),
+            Self::NoCredentials(why) => (Level::Waiting, format!("waiting for the cluster's credentials: {why}")),
+            Self::FormationRefused(why) => (Level::Waiting, format!("does not take part in the formation: {why}")),
+            Self::Founding => (Level::Maintenance, "founding the cluster".to_owned()),
+            Self::FoundingInterrupted(epoch) => (
+                Level::Waiting,
+                format!("founding was interrupted, waiting for the leader's next permission after {epoch}"),
+            ),
+            Self::WaitingForFounder(founder) => (Level::Waiting, format!("waiting for {founder} to found the cluster")),
+            Self::Joining => (Level::Maintenance, "joining the cluster".to_owned()),
+            Self::CatchingUp => (Level::Maintenance, "member, catching up with the cluster".to_owned()),
+            Self::Synced { size, planned, missing } if missing.is_empty() => {
+                (Level::Active, format!("Synced, {size} of {planned} members"))
+            }
+            Self::Synced { size, planned, missing } => {
+                (Level::Active, format!("Synced, {size} of {planned} members, waiting for {}", list(missing)))
+            }
+            Self::Donor { size } => {
+                (Level::Active, format!("Donor, {size} members: gives its data to a joining member"))
+            }
+            Self::NonPrimary { size, missing } => (
+                Level::Blocked,
+                format!(
+                    "no majority ({size} members in sight), refuses writes; bring back {}",
+                    if missing.is_empty() { "the other units".to_owned() } else { list(missing) }
+                ),
+            ),
+            Self::Starting => (Level::Maintenance, "starting the server and looking for the cluster".to_owned()),
+            Self::AnsweringCall { missing } if missing.is_empty() => (
+                Level::Maintenance,
+                "all members stopped, position reported, waiting for the leader's choice".to_owned(),
+            ),
+            Self::AnsweringCall { missing } => (
+                Level::Waiting,
+                format!("all members stopped, waiting for the position of {}; start that machine", list(missing)),
+            ),
+            Self::Recovering => {
+                (Level::Maintenance, "all members stopped, restarting the cluster from here".to_owned())
+            }
+            Self::WaitingForRecovery(unit) => {
+                (Level::Waiting, format!("all members stopped, waiting for {unit} to restart the cluster"))
+            }
+            Self::WrongHistory { here, expected } => (
+                Level::Blocked,
+                format!(
+                    "holds history {here} where the cluster is {expected}; kept untouched: save what you need, then remove this unit"
+                ),
+            ),
+            Self::Silent(why) => (Level::Maintenance, format!("server does not answer: {why}")),
+            Self::Leaving => (Level::Maintenance, "left the cluster, data kept".to_owned()),
+        };
+        Status { level, message }
+    }
+}
+
+/// Units as a reader lists them.
+fn list(units: &[Unit]) -> String {
+    units.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

@@ -1,0 +1,113 @@
+//! Stories: what the units decide, told in `tests/decide/*.txt`. A line is a command; what it prints stands below it
+//! behind `| `. `UPDATE_EXPECT=1 cargo test --test decide` rewrites the files, to be read as a diff.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod support;
+
+use std::fmt::Write as _;
+
+use mariadb_galera::cluster::{Holds, Journal, Server, Unit, judge, sentence};
+use support::world::{End, World, unit};
+
+#[test]
+fn stories() {
+    let mut told = 0;
+    for entry in std::fs::read_dir("tests/decide").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "txt") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        expect_test::expect_file![std::env::current_dir().unwrap().join(&path)].assert_eq(&tell(&text));
+        told += 1;
+    }
+    assert!(told > 0, "no stories found");
+}
+
+fn tell(text: &str) -> String {
+    let mut world = World::default();
+    let mut out = String::new();
+    for line in text.lines().filter(|line| !line.starts_with("| ")) {
+        writeln!(out, "{line}").unwrap();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for said in run(&mut world, words[0], &words[1..]).lines() {
+            writeln!(out, "| {said}").unwrap();
+        }
+    }
+    out
+}
+
+fn run(world: &mut World, command: &str, words: &[&str]) -> String {
+    let units = || words.iter().map(|w| unit(w)).collect::<Vec<Unit>>();
+    match command {
+        "add" => units().iter().for_each(|u| world.add(u)),
+        "leader" => world.leader = Some(unit(words[0])),
+        "min-cluster-size" => world.min = words[0].parse().ok(),
+        "hook" => return units().iter().map(|u| hook(world, u, End::Well)).collect(),
+        "hook-killed-after" => return hook(world, &unit(words[1]), End::KilledAfter(words[0].parse().unwrap())),
+        "settle" => {
+            world.settle();
+            return show(world);
+        }
+        "show" => return show(world),
+        "write" => world.write(words[0].parse().unwrap()),
+        "power-off" => world.power_off(&units()),
+        "power-on" => world.power_on(&units()),
+        "time-passes" => world.time_passes(),
+        "remove" => units().iter().for_each(|u| world.machines.get_mut(u).unwrap().leaving = true),
+        "gone" => units().iter().for_each(|u| {
+            world.machines.remove(u);
+        }),
+        "history" => {
+            // A volume with somebody else's data.
+            let machine = world.machines.get_mut(&unit(words[0])).unwrap();
+            machine.node.holds = Holds::History(words[1].parse().unwrap());
+        }
+        "torn" => world.machines.get_mut(&unit(words[0])).unwrap().node.holds = Holds::Unclear(words[1..].join(" ")),
+        "address" => world.machines.get_mut(&unit(words[0])).unwrap().node.address = words[1].parse().ok(),
+        other => panic!("unknown command {other}"),
+    }
+    String::new()
+}
+
+fn hook(world: &mut World, me: &Unit, end: End) -> String {
+    let decision = world.hook(me, end);
+    let list = |items: Vec<String>| if items.is_empty() { "nothing".to_owned() } else { items.join(", ") };
+    let mut out = format!("{me}: {}", list(decision.steps.iter().map(ToString::to_string).collect()));
+    if !decision.commits.is_empty() {
+        write!(out, "; {}", list(decision.commits.iter().map(ToString::to_string).collect())).unwrap();
+    }
+    writeln!(out, " [{}]", decision.state.status()).unwrap();
+    out
+}
+
+fn show(world: &World) -> String {
+    let mut out = String::new();
+    for (name, machine) in &world.machines {
+        let server = match &machine.node.server {
+            Server::Stopped if !machine.powered => "no power".to_owned(),
+            Server::Stopped => "stopped".to_owned(),
+            Server::Starting => "starting".to_owned(),
+            Server::Silent(_) => "silent".to_owned(),
+            Server::Answers(g) if g.primary => {
+                format!("primary {} of {}", g.uuid.as_ref().map_or("-", |u| &u.as_str()[..8]), g.size)
+            }
+            Server::Answers(_) => "non-primary".to_owned(),
+        };
+        let init = match &machine.node.journal {
+            Journal::Known(entry) => entry.db_init.to_string(),
+            Journal::Absent | Journal::Unreadable(_) => "-".to_owned(),
+        };
+        writeln!(out, "{name}: db-init={init} seqno={} {server}", machine.seqno).unwrap();
+    }
+    if let Some(leader) = world.leader.as_ref().filter(|l| world.machines.contains_key(l)) {
+        let o = world.observe(leader);
+        let own = mariadb_galera::cluster::decide(&o).state;
+        writeln!(out, "{}", judge(&o, &own)).unwrap();
+        writeln!(out, "{}", sentence(&o, &own)).unwrap();
+    }
+    out
+}
