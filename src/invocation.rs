@@ -1,0 +1,143 @@
+//! Who called us, and for what: the only reader of the environment that Juju gives.
+//! `JUJU_DISPATCH_PATH` is believed first and the program's own name second, so that an archive of links and one with
+//! a single `dispatch` behave the same.
+
+use crate::cluster::Unit;
+use crate::host;
+
+/// Why this process was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// One pass: observe, decide, act, publish.
+    Hook(HookName),
+    /// An operator's request.
+    Action(String),
+    /// A command line of our own: agent, probe, notification, start arguments.
+    Command,
+}
+
+/// A hook, as far as the charm tells them apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookName {
+    /// The charm's code was replaced.
+    UpgradeCharm,
+    /// This unit goes away, by whichever sign came first.
+    Leaving,
+    /// The last hook: what is left on the machine goes, but for the data.
+    Remove,
+    /// Anything else that asks for a look around.
+    Ordinary(String),
+    /// A name that this charm does not know: newer Juju, or a mistake. Nothing is done, and that is success.
+    Unknown(String),
+}
+
+const ORDINARY: [&str; 8] = [
+    "install",
+    "leader-elected",
+    "config-changed",
+    "start",
+    "update-status",
+    "secret-changed",
+    "secret-remove",
+    // Our own: the node agent has seen something that Juju does not show yet.
+    "agent-event",
+];
+
+const STORAGES: [&str; 4] = ["data", "archive", "logs", "temp"];
+
+/// The peer endpoint's name in metadata.yaml.
+pub const PEER_ENDPOINT: &str = "database-peers";
+
+/// Reads the environment and the program's own name.
+pub fn read(program: &str) -> Invocation {
+    let dispatch = host::env("JUJU_DISPATCH_PATH").filter(|path| !path.is_empty());
+    classify(dispatch.as_deref(), program, host::env("JUJU_UNIT_NAME"), host::env("JUJU_DEPARTING_UNIT"))
+}
+
+fn classify(dispatch: Option<&str>, program: &str, me: Option<String>, departing: Option<String>) -> Invocation {
+    let path = dispatch.unwrap_or(program);
+    let mut parts = path.rsplit('/');
+    let (name, kind) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match kind {
+        "actions" => Invocation::Action(name.to_owned()),
+        "hooks" => Invocation::Hook(hook(name, me, departing)),
+        _ => Invocation::Command,
+    }
+}
+
+fn hook(name: &str, me: Option<String>, departing: Option<String>) -> HookName {
+    match name {
+        "upgrade-charm" => return HookName::UpgradeCharm,
+        "stop" | "data-storage-detaching" => return HookName::Leaving,
+        "remove" => return HookName::Remove,
+        _ => {}
+    }
+    if let Some(event) = name.strip_prefix(PEER_ENDPOINT).and_then(|rest| rest.strip_prefix("-relation-")) {
+        return match event {
+            // Juju says "a peer departs" and "you depart" with the same hook; only this variable tells them apart.
+            "departed" if departing.is_some() && departing == me => HookName::Leaving,
+            "created" | "joined" | "changed" | "departed" => HookName::Ordinary(name.to_owned()),
+            _ => HookName::Unknown(name.to_owned()),
+        };
+    }
+    let storage = STORAGES.iter().any(|storage| {
+        name.strip_prefix(storage).is_some_and(|rest| rest == "-storage-attached" || rest == "-storage-detaching")
+    });
+    if storage || ORDINARY.contains(&name) {
+        return HookName::Ordinary(name.to_owned());
+    }
+    HookName::Unknown(name.to_owned())
+}
+
+/// This unit's name, from `JUJU_UNIT_NAME`.
+///
+/// # Errors
+/// When Juju did not call us, or gave a name that is none.
+pub fn unit_name() -> anyhow::Result<Unit> {
+    let name = host::env("JUJU_UNIT_NAME")
+        .ok_or_else(|| anyhow::anyhow!("cannot tell the unit's name: JUJU_UNIT_NAME is not set, was this started by Juju?"))?;
+    name.parse().map_err(|why: String| anyhow::anyhow!(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(dispatch: Option<&str>, program: &str, departing: &str, expected: &str) {
+        let departing = (!departing.is_empty()).then(|| departing.to_owned());
+        let said = match classify(dispatch, program, Some("db/0".to_owned()), departing) {
+            Invocation::Hook(hook) => format!("{hook:?}"),
+            Invocation::Action(name) => format!("action {name}"),
+            Invocation::Command => "command".to_owned(),
+        };
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn the_dispatch_path_outranks_the_programs_name() {
+        check(Some("hooks/start"), "/c/dispatch", "", "Ordinary(\"start\")");
+        check(Some("hooks/agent-event"), "/c/hooks/update-status", "", "Ordinary(\"agent-event\")");
+        check(Some("actions/get-password"), "/c/dispatch", "", "action get-password");
+        check(None, "/c/hooks/install", "", "Ordinary(\"install\")");
+        check(None, "/usr/local/bin/mariadb-galera", "", "command");
+    }
+
+    #[test]
+    fn my_leaving_and_a_peers_are_told_apart() {
+        check(Some("hooks/database-peers-relation-departed"), "", "db/0", "Leaving");
+        check(
+            Some("hooks/database-peers-relation-departed"),
+            "",
+            "db/1",
+            "Ordinary(\"database-peers-relation-departed\")",
+        );
+        check(Some("hooks/data-storage-detaching"), "", "", "Leaving");
+        check(Some("hooks/temp-storage-detaching"), "", "", "Ordinary(\"temp-storage-detaching\")");
+    }
+
+    #[test]
+    fn unknown_hooks_are_not_errors() {
+        check(Some("hooks/leader-settings-changed"), "", "", "Unknown(\"leader-settings-changed\")");
+        check(Some("hooks/database-peers-relation-broken"), "", "", "Unknown(\"database-peers-relation-broken\")");
+    }
+}

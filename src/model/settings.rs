@@ -1,0 +1,177 @@
+//! The charm's options: what Juju holds, checked and typed. A bad value becomes a reason that names the option and what
+//! is allowed; it never fails a hook.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::cluster::{self, BadSetting, MinClusterSize};
+
+/// The longest name that Galera takes for a group.
+/// Source: MariaDB documentation of `wsrep_cluster_name`.
+const CLUSTER_NAME_LENGTH_MAX: usize = 32;
+/// The server's own range of `max_connections`.
+const MAX_CONNECTIONS: std::ops::RangeInclusive<i64> = 10..=100_000;
+/// More members than this only slow every commit down.
+const CLUSTER_SIZE: std::ops::RangeInclusive<u32> = 1..=9;
+
+/// All options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What the decision depends on.
+    pub cluster: cluster::Settings,
+    /// How much of the machine the server may take.
+    pub profile: Profile,
+    /// Connections at once; `None` lets the memory decide.
+    pub max_connections: Option<u32>,
+}
+
+/// How much of the machine the server may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// As much as is sensible.
+    Production,
+    /// As little as it runs with.
+    Testing,
+}
+
+/// Checks Juju's values. `application` names the cluster where the operator has not.
+///
+/// # Errors
+/// All options that cannot be used, not only the first.
+pub fn read(values: &BTreeMap<String, Value>, application: &str) -> Result<Options, Vec<BadSetting>> {
+    let mut bad = Vec::new();
+    let cluster_name = keep(&mut bad, cluster_name(values.get("cluster-name"), application));
+    let min_cluster_size = keep(&mut bad, min_cluster_size(values.get("min-cluster-size")));
+    let profile = keep(&mut bad, profile(values.get("profile")));
+    let max_connections = keep(&mut bad, max_connections(values.get("max-connections")));
+    match (cluster_name, min_cluster_size, profile, max_connections) {
+        (Some(cluster_name), Some(min_cluster_size), Some(profile), Some(max_connections)) => {
+            Ok(Options { cluster: cluster::Settings { cluster_name, min_cluster_size }, profile, max_connections })
+        }
+        _ => Err(bad),
+    }
+}
+
+fn keep<T>(bad: &mut Vec<BadSetting>, value: Result<T, BadSetting>) -> Option<T> {
+    value.map_err(|problem| bad.push(problem)).ok()
+}
+
+fn wrong<T>(option: &str, value: &Value, allowed: &str) -> Result<T, BadSetting> {
+    let shown = match value {
+        Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    Err(BadSetting { option: option.to_owned(), problem: format!("{shown} is not {allowed}") })
+}
+
+fn cluster_name(value: Option<&Value>, application: &str) -> Result<String, BadSetting> {
+    let allowed = "a name of 1 to 32 letters, digits, - _ or . that starts with a letter";
+    let value = match value {
+        None | Some(Value::Null) => return Ok(application.chars().take(CLUSTER_NAME_LENGTH_MAX).collect()),
+        Some(Value::String(text)) if text.is_empty() => {
+            return Ok(application.chars().take(CLUSTER_NAME_LENGTH_MAX).collect());
+        }
+        Some(value) => value,
+    };
+    match value.as_str() {
+        Some(text)
+            if text.len() <= CLUSTER_NAME_LENGTH_MAX
+                && text.starts_with(|c: char| c.is_ascii_alphabetic())
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => wrong("cluster-name", value, allowed),
+    }
+}
+
+fn min_cluster_size(value: Option<&Value>) -> Result<MinClusterSize, BadSetting> {
+    let allowed = "auto (every planned unit) or a number from 1 to 9";
+    let value = match value {
+        None | Some(Value::Null) => return Ok(MinClusterSize::Auto),
+        Some(value) => value,
+    };
+    let text = match value {
+        Value::String(text) => text.trim().to_owned(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    if text.is_empty() || text == "auto" {
+        return Ok(MinClusterSize::Auto);
+    }
+    match text.parse::<u32>() {
+        Ok(n) if CLUSTER_SIZE.contains(&n) => Ok(MinClusterSize::AtLeast(n)),
+        Ok(_) | Err(_) => wrong("min-cluster-size", value, allowed),
+    }
+}
+
+fn profile(value: Option<&Value>) -> Result<Profile, BadSetting> {
+    match value {
+        None | Some(Value::Null) => Ok(Profile::Production),
+        Some(Value::String(text)) if text == "production" => Ok(Profile::Production),
+        Some(Value::String(text)) if text == "testing" => Ok(Profile::Testing),
+        Some(value) => wrong("profile", value, "production or testing"),
+    }
+}
+
+fn max_connections(value: Option<&Value>) -> Result<Option<u32>, BadSetting> {
+    let value = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value,
+    };
+    match value.as_i64() {
+        Some(0) => Ok(None),
+        Some(n) if MAX_CONNECTIONS.contains(&n) => {
+            u32::try_from(n).map(Some).or_else(|_| wrong("max-connections", value, "a number"))
+        }
+        _ => wrong("max-connections", value, "0 (from the machine's memory) or a number from 10 to 100000"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(yaml: &str, expected: &str) {
+        let values: BTreeMap<String, Value> = serde_yaml::from_str(yaml).unwrap();
+        let said = match read(&values, "db") {
+            Ok(options) => format!(
+                "{} {:?} {:?} {:?}",
+                options.cluster.cluster_name, options.cluster.min_cluster_size, options.profile, options.max_connections
+            ),
+            Err(bad) => bad.iter().map(|b| format!("{}: {}", b.option, b.problem)).collect::<Vec<_>>().join("\n"),
+        };
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn nothing_set_means_the_defaults() {
+        check("profile: production\nmin-cluster-size: auto\nmax-connections: 0\n", "db Auto Production None");
+    }
+
+    #[test]
+    fn values_in_range() {
+        check(
+            "cluster-name: orders-eu\nmin-cluster-size: '3'\nprofile: testing\nmax-connections: 200\n",
+            "orders-eu AtLeast(3) Testing Some(200)",
+        );
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_with_what_is_allowed() {
+        check(
+            "cluster-name: 1st\nmin-cluster-size: banana\nprofile: x\nmax-connections: -1\n",
+            "cluster-name: \"1st\" is not a name of 1 to 32 letters, digits, - _ or . that starts with a letter\n\
+             min-cluster-size: \"banana\" is not auto (every planned unit) or a number from 1 to 9\n\
+             profile: \"x\" is not production or testing\n\
+             max-connections: -1 is not 0 (from the machine's memory) or a number from 10 to 100000",
+        );
+    }
+
+    #[test]
+    fn edges() {
+        check("min-cluster-size: '0'\n", "min-cluster-size: \"0\" is not auto (every planned unit) or a number from 1 to 9");
+        check("max-connections: 9\n", "max-connections: 9 is not 0 (from the machine's memory) or a number from 10 to 100000");
+        check("max-connections: 10\n", "db Auto Production Some(10)");
+    }
+}
