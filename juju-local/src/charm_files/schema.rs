@@ -1,0 +1,161 @@
+//! Action parameters against their JSON schema (the parts of draft 4 that charms use), defaults inserted.
+
+use serde_json::{Map, Value};
+
+/// Checks parameters and fills in defaults. `closed` is what a missing `additionalProperties` means: open in Juju 2.9
+/// and 3, closed in 4.
+///
+/// # Errors
+/// Names the parameter and what is allowed.
+pub fn validate_params(schema: &Value, params: &Value, closed: bool) -> Result<Value, String> {
+    check("", schema, params, closed)
+}
+
+fn check(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Value, String> {
+    let shown = if path.is_empty() { "parameters".to_owned() } else { path.to_owned() };
+    if let Some(kind) = schema.get("type") {
+        let kinds: Vec<&str> = match kind {
+            Value::String(one) => vec![one],
+            Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
+        };
+        if !kinds.is_empty() && !kinds.iter().any(|kind| is_kind(kind, value)) {
+            return Err(format!(
+                "validation failed: (root).{shown} : must be of type {}, given {value}",
+                kinds.join(" or ")
+            ));
+        }
+    }
+    if let Some(Value::Array(allowed)) = schema.get("enum") {
+        if !allowed.contains(value) {
+            let list = allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(format!("validation failed: (root).{shown} : must be one of {list}, given {value}"));
+        }
+    }
+    if let Some(number) = value.as_f64() {
+        if schema.get("minimum").and_then(Value::as_f64).is_some_and(|min| number < min) {
+            return Err(format!(
+                "validation failed: (root).{shown} : must be at least {}, given {value}",
+                schema["minimum"]
+            ));
+        }
+        if schema.get("maximum").and_then(Value::as_f64).is_some_and(|max| number > max) {
+            return Err(format!(
+                "validation failed: (root).{shown} : must be at most {}, given {value}",
+                schema["maximum"]
+            ));
+        }
+    }
+    if let Some(text) = value.as_str() {
+        let length = text.chars().count() as u64;
+        if schema.get("minLength").and_then(Value::as_u64).is_some_and(|min| length < min) {
+            return Err(format!(
+                "validation failed: (root).{shown} : must have at least {} characters, given {length}",
+                schema["minLength"]
+            ));
+        }
+        if schema.get("maxLength").and_then(Value::as_u64).is_some_and(|max| length > max) {
+            return Err(format!(
+                "validation failed: (root).{shown} : must have at most {} characters, given {length}",
+                schema["maxLength"]
+            ));
+        }
+    }
+    match value {
+        Value::Object(map) => object(path, schema, map, closed).map(Value::Object),
+        Value::Array(items) => {
+            let item_schema = schema.get("items").cloned().unwrap_or(Value::Bool(true));
+            let checked: Result<Vec<Value>, String> = items
+                .iter()
+                .enumerate()
+                .map(|(i, item)| check(&format!("{path}[{i}]"), &item_schema, item, closed))
+                .collect();
+            Ok(Value::Array(checked?))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(value.clone()),
+    }
+}
+
+fn object(path: &str, schema: &Value, map: &Map<String, Value>, closed: bool) -> Result<Map<String, Value>, String> {
+    let empty = Map::new();
+    let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    let mut checked = Map::new();
+    let open = schema.get("additionalProperties").and_then(Value::as_bool).unwrap_or(!closed);
+    for (key, value) in map {
+        let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match properties.get(key) {
+            Some(schema) => {
+                checked.insert(key.clone(), check(&inner, schema, value, closed)?);
+            }
+            None if open => {
+                checked.insert(key.clone(), value.clone());
+            }
+            None => {
+                let known = properties.keys().cloned().collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() { "none".to_owned() } else { known };
+                return Err(format!(
+                    "validation failed: (root) : additional property {inner:?} is not allowed; known parameters: {known}"
+                ));
+            }
+        }
+    }
+    for (key, schema) in properties {
+        if let (false, Some(default)) = (checked.contains_key(key), schema.get("default")) {
+            checked.insert(key.clone(), default.clone());
+        }
+    }
+    for required in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        if !checked.contains_key(required) {
+            return Err(format!("validation failed: (root) : {required:?} property is missing and required"));
+        }
+    }
+    Ok(checked)
+}
+
+fn is_kind(kind: &str, value: &Value) -> bool {
+    match kind {
+        "string" => value.is_string(),
+        "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "null" => value.is_null(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn parameters() {
+        let schema = json!({"type": "object", "additionalProperties": false, "required": ["name"], "properties": {
+            "name": {"type": "string", "minLength": 2}, "size": {"type": "integer", "minimum": 1, "default": 3}, "how": {"enum": ["a", "b"]}}});
+        let check = |params: Value| match validate_params(&schema, &params, false) {
+            Ok(value) => value.to_string(),
+            Err(why) => why,
+        };
+        assert_eq!(check(json!({"name": "xy"})), r#"{"name":"xy","size":3}"#);
+        assert_eq!(check(json!({})), "validation failed: (root) : \"name\" property is missing and required");
+        assert_eq!(check(json!({"name": 5})), "validation failed: (root).name : must be of type string, given 5");
+        assert_eq!(
+            check(json!({"name": "x"})),
+            "validation failed: (root).name : must have at least 2 characters, given 1"
+        );
+        assert_eq!(
+            check(json!({"name": "xy", "size": 0})),
+            "validation failed: (root).size : must be at least 1, given 0"
+        );
+        assert_eq!(
+            check(json!({"name": "xy", "how": "c"})),
+            "validation failed: (root).how : must be one of \"a\", \"b\", given \"c\""
+        );
+        assert_eq!(
+            check(json!({"name": "xy", "nmae": 1})),
+            "validation failed: (root) : additional property \"nmae\" is not allowed; known parameters: how, name, size"
+        );
+    }
+}

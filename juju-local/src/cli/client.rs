@@ -1,0 +1,140 @@
+//! Talking to a model's controller, and starting it where it does not run.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::api::{Reply, Request};
+use crate::controller::model_dir;
+use crate::machine::{STATE_ROOT, check_host};
+
+/// One line for people, on standard error.
+pub(super) fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// One text for people or programs, on standard output.
+pub(super) fn print(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = out.write_all(b"\n");
+    }
+}
+
+/// The model that is worked on.
+pub(super) fn current(model: Option<&str>) -> String {
+    if let Some(model) = model {
+        return model.to_owned();
+    }
+    let chosen = fs::read_to_string(Path::new(STATE_ROOT).join("current")).unwrap_or_default();
+    if chosen.trim().is_empty() { "default".to_owned() } else { chosen.trim().to_owned() }
+}
+
+pub(super) fn choose(model: &str) -> anyhow::Result<()> {
+    fs::create_dir_all(STATE_ROOT).with_context(|| format!("cannot create {STATE_ROOT}"))?;
+    fs::write(Path::new(STATE_ROOT).join("current"), model).context("cannot write the current model's name")
+}
+
+pub(super) fn exists(model: &str) -> bool {
+    model_dir(model).join("lock").exists()
+}
+
+pub(super) fn models() -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(Path::new(STATE_ROOT).join("models"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+fn connect(model: &str) -> std::io::Result<UnixStream> {
+    UnixStream::connect(model_dir(model).join("controller.socket"))
+}
+
+/// Starts the controller in a session of its own, and waits until it answers.
+pub(super) fn start(model: &str) -> anyhow::Result<()> {
+    if connect(model).is_ok() {
+        return Ok(());
+    }
+    check_host()?;
+    let valid = model.starts_with(|c: char| c.is_ascii_lowercase())
+        && model.len() <= 32
+        && model.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    if !valid {
+        anyhow::bail!("{model:?} is not a valid name for a model: lower-case letters, digits and hyphens, at most 32");
+    }
+    let dir = model_dir(model);
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("controller.log"))?;
+    let program = std::env::current_exe().context("cannot find this program")?;
+    Command::new("setsid")
+        .arg(program)
+        .args(["controller", "--name", model])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .current_dir("/")
+        .spawn()
+        .context("cannot start the controller")?;
+    let until = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < until {
+        if connect(model).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let log = fs::read_to_string(dir.join("controller.log")).unwrap_or_default();
+    anyhow::bail!("the controller did not start: {}", log.lines().last().unwrap_or("no message"))
+}
+
+/// Asks a model's controller; shows progress meanwhile.
+pub(super) fn ask(model: &str, request: &Request) -> anyhow::Result<Value> {
+    if connect(model).is_err() {
+        if !exists(model) && model != "default" {
+            anyhow::bail!(
+                "model {model:?} not found; see juju-local models, or add it with juju-local add-model {model}"
+            );
+        }
+        start(model)?;
+    }
+    let mut stream = connect(model).context("cannot reach the controller")?;
+    let mut text = serde_json::to_string(request)?;
+    text.push('\n');
+    stream.write_all(text.as_bytes())?;
+    let bar = std::io::stderr().is_terminal().then(indicatif::ProgressBar::new_spinner);
+    for line in BufReader::new(stream).lines() {
+        let line = line.context("the controller closed the connection")?;
+        match serde_json::from_str(&line).context("cannot read the controller's answer")? {
+            Reply::Progress(text) => match &bar {
+                Some(bar) => {
+                    bar.enable_steady_tick(Duration::from_millis(120));
+                    bar.set_message(text);
+                }
+                None => say(&text),
+            },
+            Reply::Done(value) => {
+                if let Some(bar) = &bar {
+                    bar.finish_and_clear();
+                }
+                return Ok(value);
+            }
+            Reply::Failed(why) => {
+                if let Some(bar) = &bar {
+                    bar.finish_and_clear();
+                }
+                anyhow::bail!(why);
+            }
+        }
+    }
+    anyhow::bail!("the controller ended before it answered; see {}", model_dir(model).join("controller.log").display())
+}

@@ -1,0 +1,364 @@
+//! One process a model: holds the state, runs a thread for each unit's agent, answers commands.
+
+mod faults;
+mod requests;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+
+use crate::machine::{Containers, Machines, Mount};
+use crate::model::{Life, State, UnitName};
+use crate::uniter::agent::{self, ExecRequest, tools_dir};
+use crate::uniter::context::Context;
+
+/// Leases: length and how long before its end it is renewed, in seconds.
+const LEASE: u64 = 60;
+
+/// A hook that is to end badly.
+#[derive(Clone, Debug, Default)]
+pub struct HookFault {
+    pub kill_after_tools: Option<u32>,
+    pub name: Option<String>,
+    pub fail_commit: bool,
+}
+
+/// What the lock protects.
+pub struct World {
+    pub state: State,
+    pub execs: BTreeMap<UnitName, VecDeque<ExecRequest>>,
+    pub hook_faults: BTreeMap<UnitName, HookFault>,
+    pub stopping: bool,
+    agents: BTreeSet<UnitName>,
+}
+
+/// The controller of one model.
+pub struct Controller {
+    pub dir: PathBuf,
+    pub machines: Arc<dyn Machines>,
+    world: Mutex<World>,
+    changed: Condvar,
+    contexts: Mutex<BTreeMap<UnitName, Context>>,
+    running: Mutex<BTreeMap<UnitName, u32>>,
+    machine_locks: Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
+    store: store::Store,
+    log: Mutex<fs::File>,
+    tool_delay_ms: std::sync::atomic::AtomicU64,
+}
+
+/// The model's directory.
+pub fn model_dir(model: &str) -> PathBuf {
+    Path::new(crate::machine::STATE_ROOT).join("models").join(model)
+}
+
+/// Runs a model's controller until it is told to stop.
+///
+/// # Errors
+/// When another one runs on the same state, or the state cannot be read.
+pub fn run(model: &str) -> anyhow::Result<()> {
+    let dir = model_dir(model);
+    fs::create_dir_all(dir.join("charms")).with_context(|| format!("cannot create {}", dir.display()))?;
+    // Secrets and operators' options lie here.
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
+    let lock = fs::File::create(dir.join("lock"))?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| anyhow::anyhow!("another controller runs on model {model:?}"))?;
+    let machines: Arc<dyn Machines> = Arc::new(Containers::open(model, &dir)?);
+    let controller = Controller::open(model, &dir, machines)?;
+    controller.adopt();
+    let socket = dir.join("controller.socket");
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket)?;
+    for stream in listener.incoming().map_while(Result::ok) {
+        let served = Arc::clone(&controller);
+        std::thread::spawn(move || requests::serve(&served, stream));
+        if controller.lock().stopping {
+            break;
+        }
+    }
+    Ok(())
+}
+
+impl Controller {
+    /// Opens a model's state, or makes it.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn open(model: &str, dir: &Path, machines: Arc<dyn Machines>) -> anyhow::Result<Arc<Self>> {
+        let store = store::Store::open(&dir.join("state.redb"))?;
+        let state = store.load()?.unwrap_or_else(|| State::new(model));
+        let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("debug.log"))?;
+        let world = World {
+            state,
+            execs: BTreeMap::new(),
+            hook_faults: BTreeMap::new(),
+            stopping: false,
+            agents: BTreeSet::new(),
+        };
+        Ok(Arc::new(Self {
+            dir: dir.to_owned(),
+            machines,
+            world: Mutex::new(world),
+            changed: Condvar::new(),
+            contexts: Mutex::new(BTreeMap::new()),
+            running: Mutex::new(BTreeMap::new()),
+            machine_locks: Mutex::new(BTreeMap::new()),
+            store,
+            log: Mutex::new(log),
+            tool_delay_ms: std::sync::atomic::AtomicU64::new(0),
+        }))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn contexts(&self) -> MutexGuard<'_, BTreeMap<UnitName, Context>> {
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process of each running hook.
+    pub fn running(&self) -> MutexGuard<'_, BTreeMap<UnitName, u32>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn wait<'a>(&self, world: MutexGuard<'a, World>, limit: Duration) -> MutexGuard<'a, World> {
+        self.changed.wait_timeout(world, limit).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Unix seconds.
+    pub fn now(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    }
+
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.lock().state)
+    }
+
+    /// Changes the state at once, outside any hook's transaction.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut world = self.lock();
+        let result = change(&mut world.state);
+        drop(world);
+        self.wake();
+        result
+    }
+
+    /// Puts the state on disk.
+    pub fn save(&self, world: &World) {
+        if let Err(why) = self.store.save(&world.state) {
+            self.log("controller", "ERROR", "juju.controller", &format!("cannot save the model: {why:#}"));
+        }
+    }
+
+    /// One line of the debug log.
+    pub fn log(&self, entity: &str, level: &str, module: &str, message: &str) {
+        let at = jiff::Timestamp::now().strftime("%H:%M:%S");
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = writeln!(log, "{entity}: {at} {level} {module} {message}");
+    }
+
+    pub fn machine_lock(&self, machine: u32) -> Arc<Mutex<()>> {
+        let mut locks = self.machine_locks.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(locks.entry(machine).or_default())
+    }
+
+    pub fn tool_delay(&self) -> Duration {
+        Duration::from_millis(self.tool_delay_ms.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    pub fn unit_lives(&self, unit: &UnitName) -> bool {
+        let world = self.lock();
+        !world.stopping && world.state.units.contains_key(unit)
+    }
+
+    pub fn enqueue_exec(&self, unit: &UnitName, request: ExecRequest) {
+        self.lock().execs.entry(unit.clone()).or_default().push_back(request);
+        self.wake();
+    }
+
+    pub fn clear_hook_fault(&self, unit: &UnitName) {
+        self.lock().hook_faults.remove(unit);
+    }
+
+    /// Kills a unit's running hook with everything that it started in its process group.
+    pub fn kill_running(&self, unit: &UnitName) {
+        if let Some(pid) =
+            self.running().get(unit).and_then(|pid| i32::try_from(*pid).ok()).and_then(rustix::process::Pid::from_raw)
+        {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
+    }
+
+    /// Renews and hands out leadership.
+    pub fn leases(&self, world: &mut World) {
+        let now = self.now();
+        let apps: Vec<String> = world.state.applications.keys().cloned().collect();
+        for app in apps {
+            let state = &world.state;
+            let usable = |name: &UnitName| {
+                state
+                    .units
+                    .get(name)
+                    .is_some_and(|u| state.machines.get(&u.machine).is_some_and(|m| m.powered && m.created))
+            };
+            let leader = state.applications[&app].leader.clone();
+            let holds = leader.as_ref().is_some_and(usable);
+            let lapsed = leader.is_none() || (!holds && now > state.applications[&app].lease_until);
+            let next = if lapsed {
+                state
+                    .units_of(&app)
+                    .find(|(name, unit)| unit.life == Life::Alive && usable(name))
+                    .map(|(name, _)| name.clone())
+            } else {
+                None
+            };
+            let Some(application) = world.state.applications.get_mut(&app) else {
+                continue;
+            };
+            if holds {
+                application.lease_until = now + LEASE;
+            } else if lapsed {
+                application.leader = next;
+                application.lease_until = now + LEASE;
+            }
+            let new_leader = application.leader.clone();
+            if new_leader != leader {
+                for (name, unit) in &mut world.state.units {
+                    if name.app == app && Some(name) != new_leader.as_ref() {
+                        unit.local.elected = false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes up machines and units after a restart: what runs goes on, what should run is started.
+    fn adopt(self: &Arc<Self>) {
+        let machines: Vec<(u32, bool)> =
+            self.read(|s| s.machines.iter().map(|(id, m)| (*id, m.powered && m.created)).collect());
+        for (id, powered) in machines {
+            if powered && !self.machines.is_up(id) {
+                let started = self.machines.power_on(id);
+                self.change(|state| {
+                    if let Some(machine) = state.machines.get_mut(&id) {
+                        machine.powered = started.is_ok();
+                        machine.boot += 1;
+                    }
+                });
+            }
+        }
+        let units: Vec<UnitName> = self.read(|s| s.units.keys().cloned().collect());
+        for unit in units {
+            self.start_agent(&unit);
+        }
+    }
+
+    /// Starts a unit's agent and its socket; idempotent.
+    pub fn start_agent(self: &Arc<Self>, unit: &UnitName) {
+        let machine = {
+            let mut world = self.lock();
+            let Some(machine) = world.state.units.get(unit).map(|u| u.machine) else {
+                return;
+            };
+            if !world.agents.insert(unit.clone()) {
+                return;
+            }
+            machine
+        };
+        let socket = self.machines.run_dir(machine).join(format!("{}.socket", unit.tag()));
+        if let Err(why) = crate::jujuc::server::listen(self, unit, &socket) {
+            self.log(
+                &unit.tag(),
+                "ERROR",
+                "juju.worker.uniter",
+                &format!("cannot listen on {}: {why}", socket.display()),
+            );
+        }
+        let (controller, unit) = (Arc::clone(self), unit.clone());
+        std::thread::spawn(move || agent::run(&controller, &unit));
+    }
+
+    pub fn unit_gone(&self, unit: &UnitName) {
+        self.lock().agents.remove(unit);
+    }
+
+    /// Makes the machine of a unit, where it is not made, and starts the unit's agent.
+    ///
+    /// # Errors
+    /// When the machine cannot be made.
+    pub fn provision(self: &Arc<Self>, unit: &UnitName, progress: &dyn Fn(&str)) -> anyhow::Result<()> {
+        let (id, made, first_host) = {
+            let world = self.lock();
+            let id = world.state.unit(unit).map_err(|e| anyhow::anyhow!(e))?.machine;
+            let first = world.state.setting("first-address-host").parse().unwrap_or(9);
+            (id, world.state.machines.get(&id).is_some_and(|m| m.created), first)
+        };
+        if !made {
+            let address = self.machines.address(id, first_host);
+            let mounts: Vec<Mount> = self.read(|state| {
+                state
+                    .storage
+                    .iter()
+                    .filter(|(_, s)| s.unit == *unit)
+                    .map(|(id, s)| Mount { id: id.clone(), location: s.location.clone(), size: s.size.clone() })
+                    .collect()
+            });
+            self.machines.create(id, &address, &mounts, progress)?;
+            self.change(|state| {
+                if let Some(machine) = state.machines.get_mut(&id) {
+                    machine.address = address;
+                    machine.created = true;
+                    machine.boot = 1;
+                }
+            });
+        }
+        self.change(|state| {
+            if let Some(unit) = state.units.get_mut(unit) {
+                "agent initialising".clone_into(&mut unit.workload.message);
+            }
+        });
+        self.save(&self.lock());
+        self.start_agent(unit);
+        Ok(())
+    }
+
+    /// Puts the hook tools of this agent version on a machine: links to one copy of this program.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn install_tools(&self, machine: u32, unit: &UnitName) -> anyhow::Result<()> {
+        let major = self.read(State::major);
+        let root = self.machines.root(machine);
+        let shared = root.join("var/lib/juju/tools/machine");
+        fs::create_dir_all(&shared)?;
+        let program = shared.join("juju-local");
+        let new = shared.join(".juju-local.new");
+        fs::copy("/proc/self/exe", &new).context("cannot copy the hook tools' program")?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
+        fs::rename(&new, &program)?;
+        let dir = tools_dir(&root, unit);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir)?;
+        for tool in crate::jujuc::tools_of(major) {
+            std::os::unix::fs::symlink("../machine/juju-local", dir.join(tool))?;
+        }
+        let outside = if major < 3 { "juju-run" } else { "juju-exec" };
+        let link = root.join("usr/bin").join(outside);
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink("/var/lib/juju/tools/machine/juju-local", link)?;
+        Ok(())
+    }
+}

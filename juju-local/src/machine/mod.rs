@@ -1,0 +1,115 @@
+//! The machines: systemd-nspawn containers on overlays of one cached base image, each with its own systemd, apt and
+//! network address; `base` makes the image, `network` the bridge, `storage` the filesystems, `container` the rest.
+
+mod base;
+mod command;
+mod container;
+mod network;
+mod storage;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+
+pub use base::purge_cache;
+pub use container::Containers;
+
+/// A filesystem that a machine sees.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// `data/0`.
+    pub id: String,
+    /// Where the machine sees it.
+    pub location: String,
+    /// `1G`, `500M`.
+    pub size: String,
+}
+
+/// What the controller needs of machines. The tests of the engine bring a simpler kind.
+pub trait Machines: Send + Sync {
+    /// Makes and starts a machine; idempotent.
+    ///
+    /// # Errors
+    /// When the host cannot.
+    fn create(&self, id: u32, address: &str, mounts: &[Mount], progress: &dyn Fn(&str)) -> anyhow::Result<()>;
+    /// The address for a machine that is not made yet.
+    fn address(&self, id: u32, first_host: u32) -> String;
+    /// The machine's root directory, as the host sees it.
+    fn root(&self, id: u32) -> PathBuf;
+    /// The host's end of the machine's `/var/lib/juju/run`.
+    fn run_dir(&self, id: u32) -> PathBuf;
+    /// Starts a program in a machine, with nothing but this environment, in a process group of its own.
+    ///
+    /// # Errors
+    /// When the machine is not running.
+    fn spawn(&self, id: u32, argv: &[String], env: &BTreeMap<String, String>, cwd: &str) -> io::Result<Child>;
+    /// Cuts the power: every process dies at once, disks are kept.
+    ///
+    /// # Errors
+    /// When that cannot be done.
+    fn power_off(&self, id: u32) -> anyhow::Result<()>;
+    /// Starts a machine that is off.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    fn power_on(&self, id: u32) -> anyhow::Result<()>;
+    /// Shuts down in order and starts again.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    fn reboot(&self, id: u32) -> anyhow::Result<()>;
+    /// Takes a machine off the network, or puts it back.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    fn network(&self, id: u32, up: bool) -> anyhow::Result<()>;
+    /// Removes a machine and everything it had.
+    ///
+    /// # Errors
+    /// When something of it cannot be removed.
+    fn destroy(&self, id: u32) -> anyhow::Result<()>;
+    /// Removes what the machines shared.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    fn destroy_all(&self) -> anyhow::Result<()>;
+    /// Whether a machine runs.
+    fn is_up(&self, id: u32) -> bool;
+}
+
+/// Where everything is kept on the host.
+pub const STATE_ROOT: &str = "/var/lib/juju-local";
+
+/// Checks that this host can run machines.
+///
+/// # Errors
+/// Names what is missing and how to get it.
+pub fn check_host() -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        anyhow::bail!("juju-local makes machines and networks, which only root may: run it with sudo");
+    }
+    let tools = [
+        ("debootstrap", "debootstrap"),
+        ("systemd-nspawn", "systemd-container"),
+        ("nft", "nftables"),
+        ("ip", "iproute2"),
+        ("nsenter", "util-linux"),
+        ("mkfs.ext4", "e2fsprogs"),
+    ];
+    let missing: Vec<&str> = tools.iter().filter(|(tool, _)| !on_path(tool)).map(|(_, package)| *package).collect();
+    if !missing.is_empty() {
+        anyhow::bail!("juju-local needs {}: run apt-get install {}", missing.join(", "), missing.join(" "));
+    }
+    if !Path::new("/sys/fs/cgroup").join("cgroup.controllers").exists() && !Path::new("/sys/fs/cgroup/systemd").exists()
+    {
+        anyhow::bail!(
+            "juju-local needs a mounted cgroup hierarchy, which this host lacks; on a plain machine systemd mounts it"
+        );
+    }
+    Ok(())
+}
+
+fn on_path(tool: &str) -> bool {
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(tool).exists())
+}

@@ -1,0 +1,109 @@
+//! One bridge and one /24 a model, masqueraded to the outside.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+
+use super::command::{attempt, run};
+
+const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// A model's network.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    /// The third number of 10.89.N.0/24.
+    pub(super) subnet: u8,
+}
+
+impl Network {
+    pub(super) fn bridge(&self) -> String {
+        format!("jlbr{}", self.subnet)
+    }
+
+    pub(super) fn gateway(&self) -> String {
+        format!("10.89.{}.1", self.subnet)
+    }
+
+    pub(super) fn address(&self, host: u32) -> String {
+        format!("10.89.{}.{host}", self.subnet)
+    }
+
+    fn table(&self) -> String {
+        format!("juju_local_{}", self.subnet)
+    }
+
+    /// The network written down for a model, or a free one.
+    pub(super) fn open(dir: &Path) -> anyhow::Result<Self> {
+        let file = dir.join("subnet");
+        if let Ok(text) = fs::read_to_string(&file) {
+            let subnet = text.trim().parse().with_context(|| format!("cannot read {}", file.display()))?;
+            return Ok(Self { subnet });
+        }
+        let taken = run("ip", &["-o", "-4", "addr"])?;
+        let others: Vec<String> = fs::read_dir(dir.parent().unwrap_or(dir))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| fs::read_to_string(entry.path().join("subnet")).ok())
+            .collect();
+        let free = (1..=250u8)
+            .find(|n| !taken.contains(&format!(" 10.89.{n}.")) && !others.iter().any(|o| o.trim() == n.to_string()));
+        let subnet = free.context("cannot find a free network 10.89.N.0/24; destroy a model")?;
+        fs::write(&file, subnet.to_string())?;
+        Ok(Self { subnet })
+    }
+
+    /// Makes the bridge and the way out; idempotent.
+    pub(super) fn up(&self) -> anyhow::Result<()> {
+        let bridge = self.bridge();
+        if !Path::new("/sys/class/net").join(&bridge).exists() {
+            run("ip", &["link", "add", &bridge, "type", "bridge"])?;
+        }
+        attempt("ip", &["addr", "add", &format!("{}/24", self.gateway()), "dev", &bridge]);
+        run("ip", &["link", "set", &bridge, "mtu", &outside_mtu(), "up"])?;
+        if fs::read_to_string(FORWARD)?.trim() == "0" {
+            // Remembered outside the model: the last model to go puts it back.
+            fs::write(Path::new(super::STATE_ROOT).join("ip-forward-was-off"), "")?;
+            fs::write(FORWARD, "1")?;
+        }
+        let (table, net) = (self.table(), format!("10.89.{}.0/24", self.subnet));
+        attempt("nft", &["delete", "table", "ip", &table]);
+        run("nft", &["add", "table", "ip", &table])?;
+        run("nft", &["add", "chain", "ip", &table, "post", "{ type nat hook postrouting priority 100 ; }"])?;
+        run(
+            "nft",
+            &["add", "rule", "ip", &table, "post", "ip", "saddr", &net, "ip", "daddr", "!=", &net, "masquerade"],
+        )?;
+        Ok(())
+    }
+
+    /// As `up`, where it is not there yet.
+    pub(super) fn up_once(&self) -> anyhow::Result<()> {
+        let there = Path::new("/sys/class/net").join(self.bridge()).exists()
+            && attempt("nft", &["list", "table", "ip", &self.table()]);
+        if there { Ok(()) } else { self.up() }
+    }
+
+    /// Removes the bridge and the way out.
+    pub(super) fn down(&self, last: bool) -> anyhow::Result<()> {
+        attempt("nft", &["delete", "table", "ip", &self.table()]);
+        if Path::new("/sys/class/net").join(self.bridge()).exists() {
+            run("ip", &["link", "del", &self.bridge()])?;
+        }
+        let note = Path::new(super::STATE_ROOT).join("ip-forward-was-off");
+        if last && note.exists() {
+            fs::write(FORWARD, "0")?;
+            fs::remove_file(note)?;
+        }
+        Ok(())
+    }
+}
+
+/// The MTU of the way out: a larger one inside would lose packets on the way.
+pub(super) fn outside_mtu() -> String {
+    let route = run("ip", &["route", "show", "default"]).unwrap_or_default();
+    let device = route.split_whitespace().skip_while(|w| *w != "dev").nth(1).unwrap_or_default().to_owned();
+    let mtu = fs::read_to_string(format!("/sys/class/net/{device}/mtu")).unwrap_or_default();
+    if mtu.trim().is_empty() { "1500".to_owned() } else { mtu.trim().to_owned() }
+}

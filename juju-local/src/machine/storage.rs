@@ -1,0 +1,79 @@
+//! A filesystem of its own for each storage, with the asked size, so that a disk can be full.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::Mount;
+use super::command::{attempt, run};
+
+fn name(id: &str) -> String {
+    id.replace('/', "-")
+}
+
+/// Where a storage is mounted on the host.
+pub(super) fn mount_point(machine: &Path, id: &str) -> PathBuf {
+    machine.join("storage").join(name(id))
+}
+
+/// Makes and mounts a storage; idempotent.
+pub(super) fn mount(machine: &Path, mount: &Mount) -> anyhow::Result<()> {
+    let point = mount_point(machine, &mount.id);
+    let image = point.with_extension("img");
+    fs::create_dir_all(&point)?;
+    if !image.exists() {
+        let making = point.with_extension("making");
+        let file = fs::File::create(&making)?;
+        file.set_len(
+            bytes(&mount.size).with_context(|| format!("cannot read size {:?} of storage {}", mount.size, mount.id))?,
+        )?;
+        run(
+            "mkfs.ext4",
+            &[
+                "-q",
+                "-F",
+                "-m0",
+                "-E",
+                "lazy_itable_init=1,lazy_journal_init=1,nodiscard",
+                &making.display().to_string(),
+            ],
+        )?;
+        fs::rename(&making, &image)?;
+    }
+    if !is_mounted(&point) {
+        run("mount", &["-o", "loop,noatime", &image.display().to_string(), &point.display().to_string()])?;
+    }
+    Ok(())
+}
+
+/// Unmounts every storage of a machine.
+pub(super) fn unmount_all(machine: &Path) {
+    for entry in fs::read_dir(machine.join("storage")).into_iter().flatten().flatten() {
+        if is_mounted(&entry.path()) {
+            let path = entry.path().display().to_string();
+            if !attempt("umount", &[&path]) {
+                attempt("umount", &["-l", &path]);
+            }
+        }
+    }
+}
+
+pub(super) fn is_mounted(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let path = path.display().to_string();
+    mounts.lines().any(|line| line.split(' ').nth(1) == Some(&path))
+}
+
+/// `1G`, `500M`, `1024` (MiB, as Juju reads it).
+pub fn bytes(size: &str) -> Option<u64> {
+    let (number, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
+    let number: u64 = number.parse().ok()?;
+    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
+        "" | "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return None,
+    };
+    number.checked_shl(shift)
+}

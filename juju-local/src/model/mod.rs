@@ -1,0 +1,375 @@
+//! The model's state: what Juju's controller would keep in its database, and the transitions that commands and
+//! committed hooks make. No machine, no process and no clock in here.
+
+mod changes;
+pub mod secret;
+pub mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::charm_files::Charm;
+pub use changes::{ModelError, random_hex};
+pub use secret::{Owner, Secret};
+
+/// Everything.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct State {
+    pub name: String,
+    pub uuid: String,
+    pub config: BTreeMap<String, String>,
+    pub applications: BTreeMap<String, Application>,
+    pub units: BTreeMap<UnitName, Unit>,
+    pub machines: BTreeMap<u32, Machine>,
+    pub relations: BTreeMap<u32, Relation>,
+    pub secrets: BTreeMap<String, Secret>,
+    pub storage: BTreeMap<String, Storage>,
+    pub tasks: BTreeMap<u32, Task>,
+    pub next_machine: u32,
+    pub next_relation: u32,
+    pub next_task: u32,
+    pub next_storage: BTreeMap<String, u32>,
+}
+
+/// `app/0`; ordered by application and number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UnitName {
+    pub app: String,
+    pub number: u32,
+}
+
+impl TryFrom<String> for UnitName {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let (app, number) = text.split_once('/').ok_or_else(|| format!("{text:?} is not a valid unit name"))?;
+        let number = number.parse().map_err(|_| format!("{text:?} is not a valid unit name"))?;
+        Ok(Self { app: app.to_owned(), number })
+    }
+}
+
+impl From<UnitName> for String {
+    fn from(unit: UnitName) -> Self {
+        unit.to_string()
+    }
+}
+
+impl std::fmt::Display for UnitName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.app, self.number)
+    }
+}
+
+impl UnitName {
+    /// `unit-app-0`, as paths and logs spell it.
+    pub fn tag(&self) -> String {
+        format!("unit-{}-{}", self.app, self.number)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Life {
+    #[default]
+    Alive,
+    Dying,
+    Dead,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusInfo {
+    pub status: String,
+    pub message: String,
+    /// Unix seconds.
+    pub since: u64,
+}
+
+impl StatusInfo {
+    pub fn new(status: &str, message: &str, since: u64) -> Self {
+        Self { status: status.to_owned(), message: message.to_owned(), since }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Application {
+    pub name: String,
+    pub charm: Charm,
+    /// The archive's file name in the model's directory.
+    pub archive: String,
+    pub revision: u32,
+    /// What the operator has set; defaults are in the charm.
+    pub config: BTreeMap<String, Value>,
+    pub storage_sizes: BTreeMap<String, String>,
+    pub next_unit: u32,
+    pub leader: Option<UnitName>,
+    /// Unix seconds.
+    pub lease_until: u64,
+    pub status: Option<StatusInfo>,
+    pub workload_version: String,
+    pub leader_settings: BTreeMap<String, String>,
+    pub life: Life,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Unit {
+    pub machine: u32,
+    pub life: Life,
+    pub force: bool,
+    pub workload: StatusInfo,
+    pub agent: StatusInfo,
+    pub charm_state: BTreeMap<String, String>,
+    pub ports: BTreeSet<String>,
+    pub local: Local,
+}
+
+/// What the unit's agent has done so far: the other half of every comparison it makes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Local {
+    pub charm_revision: Option<u32>,
+    pub storage_attached: BTreeSet<String>,
+    pub installed: bool,
+    pub start_queued: bool,
+    pub started: bool,
+    pub elected: bool,
+    pub upgrade_due: bool,
+    pub config_hash: Option<String>,
+    pub relations: BTreeMap<u32, RelationLocal>,
+    pub secrets_told: BTreeMap<String, u32>,
+    pub secrets_removed_told: BTreeMap<String, BTreeSet<u32>>,
+    pub boot: u32,
+    pub stopped: bool,
+    pub removed: bool,
+    pub pending: Option<Pending>,
+    /// Unix seconds.
+    pub update_status_at: u64,
+    /// How many hooks ran, whatever their end.
+    pub hooks_run: u64,
+}
+
+/// A hook that was begun and is not committed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pending {
+    pub hook: HookInfo,
+    /// False while it runs, or when its agent died with it.
+    pub failed: bool,
+    pub attempts: u32,
+    /// Unix seconds.
+    pub retry_at: u64,
+    /// What `resolved` said: retry now, or pass over.
+    pub resolved: Option<Resolution>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resolution {
+    Retry,
+    Skip,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RelationLocal {
+    pub created: bool,
+    pub members: BTreeMap<UnitName, MemberLocal>,
+    pub app_version: u64,
+    pub broken: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MemberLocal {
+    pub version: u64,
+    /// Joined has run and its changed has not.
+    pub owes_changed: bool,
+}
+
+/// Which hook, and what its environment says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookInfo {
+    /// The full name: `database-peers-relation-changed`.
+    pub name: String,
+    pub relation: Option<u32>,
+    pub remote_app: Option<String>,
+    pub remote_unit: Option<UnitName>,
+    pub departing_unit: Option<UnitName>,
+    pub storage: Option<String>,
+    pub secret: Option<String>,
+    pub secret_revision: Option<u32>,
+}
+
+impl HookInfo {
+    pub fn plain(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machine {
+    pub address: String,
+    pub powered: bool,
+    /// How often it was started.
+    pub boot: u32,
+    pub created: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Relation {
+    pub endpoints: Vec<Endpoint>,
+    pub peer: bool,
+    pub life: Life,
+    /// Units that have entered and not begun to leave.
+    pub scope: BTreeSet<UnitName>,
+    pub unit_bags: BTreeMap<UnitName, Bag>,
+    pub app_bags: BTreeMap<String, Bag>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub app: String,
+    pub name: String,
+    pub interface: String,
+}
+
+impl Relation {
+    pub fn endpoint_of(&self, app: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|e| e.app == app)
+    }
+
+    /// The application on the other side; a peer relation's other side is the same application.
+    pub fn remote_app(&self, app: &str) -> String {
+        self.endpoints.iter().find(|e| e.app != app).map_or_else(|| app.to_owned(), |e| e.app.clone())
+    }
+
+    /// The units that this one should know.
+    pub fn remote_units(&self, me: &UnitName) -> BTreeSet<UnitName> {
+        if !self.scope.contains(me) || self.life != Life::Alive {
+            return BTreeSet::new();
+        }
+        self.scope.iter().filter(|unit| *unit != me && (self.peer || unit.app != me.app)).cloned().collect()
+    }
+
+    /// `a:ep b:ep`, or `a:ep` for a peer relation.
+    pub fn key(&self) -> String {
+        self.endpoints.iter().map(|e| format!("{}:{}", e.app, e.name)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Settings with the number that every change raises: changed hooks compare it, and nothing else.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Bag {
+    pub version: u64,
+    pub values: BTreeMap<String, String>,
+}
+
+impl Bag {
+    /// Applies changes (an empty value deletes); a change that changes nothing raises nothing.
+    pub fn apply(&mut self, changes: &BTreeMap<String, String>) {
+        let before = self.values.clone();
+        for (key, value) in changes {
+            if value.is_empty() {
+                self.values.remove(key);
+            } else {
+                self.values.insert(key.clone(), value.clone());
+            }
+        }
+        if self.values != before {
+            self.version += 1;
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Storage {
+    pub name: String,
+    pub unit: UnitName,
+    pub location: String,
+    pub size: String,
+    pub kind: String,
+    pub life: Life,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    pub unit: UnitName,
+    pub action: String,
+    pub params: Value,
+    /// pending, running, completed, failed, cancelled, aborted.
+    pub status: String,
+    pub message: String,
+    pub results: Value,
+    pub log: Vec<String>,
+    pub enqueued: u64,
+    pub started: u64,
+    pub completed: u64,
+}
+
+impl State {
+    /// A model setting, or Juju's default for it.
+    pub fn setting(&self, key: &str) -> String {
+        if let Some(value) = self.config.get(key) {
+            return value.clone();
+        }
+        match key {
+            "agent-version" => "3.6.12",
+            "update-status-hook-interval" => "5m",
+            "automatically-retry-hooks" => "true",
+            "peer-application-echo" => "true",
+            "first-address-host" => "9",
+            _ => "",
+        }
+        .to_owned()
+    }
+
+    /// The agent version's major number.
+    pub fn major(&self) -> u32 {
+        self.setting("agent-version").split('.').next().and_then(|m| m.parse().ok()).unwrap_or(3)
+    }
+
+    pub fn unit(&self, name: &UnitName) -> Result<&Unit, ModelError> {
+        self.units.get(name).ok_or_else(|| ModelError::new(format!("unit {:?} not found", name.to_string())))
+    }
+
+    pub fn application(&self, name: &str) -> Result<&Application, ModelError> {
+        self.applications.get(name).ok_or_else(|| ModelError::new(format!("application {name:?} not found")))
+    }
+
+    pub fn units_of<'a>(&'a self, app: &'a str) -> impl Iterator<Item = (&'a UnitName, &'a Unit)> {
+        self.units.iter().filter(move |(name, _)| name.app == app)
+    }
+
+    pub fn is_leader(&self, unit: &UnitName) -> bool {
+        self.applications.get(&unit.app).is_some_and(|a| a.leader.as_ref() == Some(unit))
+    }
+
+    /// All relations of an application, ordinary ones first: their teardown still finds the peers' data.
+    pub fn relations_of(&self, app: &str) -> Vec<u32> {
+        let mut ids: Vec<u32> =
+            self.relations.iter().filter(|(_, r)| r.endpoint_of(app).is_some()).map(|(id, _)| *id).collect();
+        ids.sort_by_key(|id| (self.relations[id].peer, *id));
+        ids
+    }
+
+    /// Option values: the operator's over the charm's defaults.
+    pub fn effective_config(&self, app: &str) -> BTreeMap<String, Value> {
+        let Some(application) = self.applications.get(app) else {
+            return BTreeMap::new();
+        };
+        let mut values: BTreeMap<String, Value> = application
+            .charm
+            .config
+            .iter()
+            .filter_map(|(name, option)| Some((name.clone(), option.default.clone()?)))
+            .collect();
+        values.extend(application.config.clone());
+        values
+    }
+
+    /// What config-changed compares: options and own address.
+    pub fn config_hash(&self, unit: &UnitName) -> String {
+        let address = self.units.get(unit).and_then(|u| self.machines.get(&u.machine)).map(|m| m.address.clone());
+        format!("{:?} {:?}", self.effective_config(&unit.app), address)
+    }
+
+    pub fn address_of(&self, unit: &UnitName) -> String {
+        self.units.get(unit).and_then(|u| self.machines.get(&u.machine)).map(|m| m.address.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,226 @@
+//! The model as commands show it, in Juju's shapes.
+
+use serde_json::{Map, Value, json};
+
+use super::{Life, State, StatusInfo, UnitName};
+
+/// An application's status: the leader's word, or the worst of its units.
+pub fn application_status(state: &State, app: &str) -> StatusInfo {
+    if let Some(status) = state.applications.get(app).and_then(|a| a.status.clone()) {
+        return status;
+    }
+    let order = ["error", "blocked", "maintenance", "waiting", "active", "terminated", "unknown"];
+    state
+        .units_of(app)
+        .map(|(_, unit)| &unit.workload)
+        .min_by_key(|s| order.iter().position(|o| *o == s.status).unwrap_or(order.len()))
+        .cloned()
+        .unwrap_or_else(|| StatusInfo::new("unknown", "", 0))
+}
+
+/// A unit's workload status, with a failed hook on top.
+fn workload(unit: &super::Unit) -> StatusInfo {
+    match &unit.local.pending {
+        Some(pending) if pending.failed => {
+            StatusInfo::new("error", &format!("hook failed: {:?}", pending.hook.name), unit.workload.since)
+        }
+        Some(_) | None => unit.workload.clone(),
+    }
+}
+
+fn shown(info: &StatusInfo) -> Value {
+    let mut map = Map::new();
+    map.insert("current".to_owned(), json!(info.status));
+    if !info.message.is_empty() {
+        map.insert("message".to_owned(), json!(info.message));
+    }
+    map.insert("since".to_owned(), json!(time(info.since)));
+    Value::Object(map)
+}
+
+/// As Juju prints times.
+pub fn time(seconds: u64) -> String {
+    stamp(seconds, "%d %b %Y %H:%M:%SZ")
+}
+
+/// As goal-state prints them.
+pub fn goal_time(seconds: u64) -> String {
+    stamp(seconds, "%Y-%m-%d %H:%M:%SZ")
+}
+
+fn stamp(seconds: u64, format: &str) -> String {
+    let at = i64::try_from(seconds).ok().and_then(|s| jiff::Timestamp::from_second(s).ok()).unwrap_or_default();
+    at.strftime(format).to_string()
+}
+
+/// `juju status --format json`.
+pub fn status(state: &State) -> Value {
+    let machines: Map<String, Value> = state
+        .machines
+        .iter()
+        .map(|(id, machine)| {
+            let current = if machine.powered && machine.created { "started" } else if machine.created { "down" } else { "pending" };
+            let body = json!({"juju-status": {"current": current}, "dns-name": machine.address,
+                "ip-addresses": [machine.address], "instance-id": format!("juju-{}-{id}", state.name), "hostname": format!("juju-{}-{id}", state.name)});
+            (id.to_string(), body)
+        })
+        .collect();
+    let applications: Map<String, Value> = state
+        .applications
+        .iter()
+        .map(|(name, app)| {
+            let units: Map<String, Value> = state
+                .units_of(name)
+                .map(|(unit_name, unit)| {
+                    let mut body = json!({
+                        "workload-status": shown(&workload(unit)), "juju-status": shown(&agent(state, unit_name)),
+                        "machine": unit.machine.to_string(), "public-address": state.address_of(unit_name)});
+                    if state.is_leader(unit_name) {
+                        body["leader"] = json!(true);
+                    }
+                    if unit.life != Life::Alive {
+                        body["life"] = json!("dying");
+                    }
+                    if !unit.ports.is_empty() {
+                        body["open-ports"] = json!(unit.ports);
+                    }
+                    (unit_name.to_string(), body)
+                })
+                .collect();
+            let mut relations: Map<String, Value> = Map::new();
+            for relation in state.relations.values() {
+                if let Some(endpoint) = relation.endpoint_of(name) {
+                    let remote = relation.remote_app(name);
+                    relations.insert(endpoint.name.clone(), json!([{"related-application": remote, "interface": endpoint.interface, "scope": "global"}]));
+                }
+            }
+            let mut body = json!({"charm": format!("local:{}-{}", app.charm.name, app.revision), "charm-name": app.charm.name,
+                "charm-origin": "local", "charm-rev": app.revision, "exposed": false,
+                "application-status": shown(&application_status(state, name)), "relations": relations, "units": units});
+            if !app.workload_version.is_empty() {
+                body["version"] = json!(app.workload_version);
+            }
+            if app.life != Life::Alive {
+                body["life"] = json!("dying");
+            }
+            (name.clone(), body)
+        })
+        .collect();
+    json!({
+        "model": {"name": state.name, "type": "iaas", "controller": "juju-local", "cloud": "localhost",
+            "version": state.setting("agent-version"), "model-status": {"current": "available"}, "uuid": state.uuid},
+        "machines": machines, "applications": applications, "storage": storage(state)["storage"],
+    })
+}
+
+fn agent(state: &State, name: &UnitName) -> StatusInfo {
+    let unit = &state.units[name];
+    let powered = state.machines.get(&unit.machine).is_some_and(|m| m.powered);
+    if !powered {
+        return StatusInfo::new("lost", "agent is not communicating with the server", unit.agent.since);
+    }
+    unit.agent.clone()
+}
+
+/// `juju show-unit`.
+pub fn unit(state: &State, name: &UnitName) -> Value {
+    let unit = &state.units[name];
+    let mut relations = Vec::new();
+    for (id, relation) in &state.relations {
+        let Some(endpoint) = relation.endpoint_of(&name.app) else {
+            continue;
+        };
+        let remote = relation.remote_app(&name.app);
+        let members: Map<String, Value> = relation
+            .unit_bags
+            .iter()
+            .filter(|(member, _)| {
+                relation.scope.contains(*member) && *member != name && (relation.peer || member.app == remote)
+            })
+            .map(|(member, bag)| (member.to_string(), json!({"in-scope": true, "data": bag.values})))
+            .collect();
+        let mut body = json!({"relation-id": id, "endpoint": endpoint.name,
+            "related-endpoint": relation.endpoint_of(&remote).map(|e| e.name.clone()),
+            "application-data": relation.app_bags.get(&remote).map(|b| b.values.clone()).unwrap_or_default(),
+            "related-units": members});
+        if let Some(bag) = relation.unit_bags.get(name) {
+            body["local-unit"] = json!({"in-scope": relation.scope.contains(name), "data": bag.values});
+        }
+        relations.push(body);
+    }
+    json!({name.to_string(): {
+        "machine": unit.machine.to_string(), "opened-ports": unit.ports, "public-address": state.address_of(name),
+        "charm": state.applications.get(&name.app).map(|a| format!("local:{}-{}", a.charm.name, a.revision)),
+        "leader": state.is_leader(name), "life": unit.life, "relation-info": relations, "provider-id": "",
+        "address": state.address_of(name), "hooks-run": unit.local.hooks_run,
+    }})
+}
+
+/// `juju show-application`.
+pub fn application(state: &State, name: &str) -> Value {
+    let app = &state.applications[name];
+    let bindings: Map<String, Value> = [&app.charm.peers, &app.charm.provides, &app.charm.requires]
+        .into_iter()
+        .flat_map(|m| m.keys())
+        .map(|e| (e.clone(), json!("alpha")))
+        .collect();
+    json!({name: {"charm": app.charm.name, "charm-origin": "local", "charm-rev": app.revision, "base": app.charm.bases.first(),
+        "channel": "", "principal": true, "exposed": false, "remote": false, "life": app.life, "endpoint-bindings": bindings}})
+}
+
+/// `juju secrets`: owners and revisions, never content.
+pub fn secrets(state: &State) -> Value {
+    let all: Map<String, Value> = state.secrets.keys().map(|id| (id.clone(), secret(state, id, false))).collect();
+    Value::Object(all)
+}
+
+/// `juju show-secret`.
+pub fn secret(state: &State, id: &str, reveal: bool) -> Value {
+    let secret = &state.secrets[id];
+    let owner = match &secret.owner {
+        super::Owner::Application(app) => app.clone(),
+        super::Owner::Unit(unit) => unit.to_string(),
+        super::Owner::Model => "<model>".to_owned(),
+    };
+    let mut body = json!({"revision": secret.latest, "rotation": secret.rotate, "owner": owner, "description": secret.description,
+        "label": secret.label, "access": secret.grants.keys().map(|app| json!({"target": format!("application-{app}"), "role": "view"})).collect::<Vec<_>>(),
+        "consumers": secret.consumers.iter().map(|(unit, c)| (unit.to_string(), json!(c.tracked))).collect::<Map<_, _>>()});
+    if reveal {
+        body["content"] = json!({"Data": secret.revisions.get(&secret.latest)});
+    }
+    body
+}
+
+/// `juju storage`.
+pub fn storage(state: &State) -> Value {
+    let all: Map<String, Value> = state
+        .storage
+        .iter()
+        .map(|(id, s)| {
+            let attached = state.units.get(&s.unit).is_some_and(|u| u.local.storage_attached.contains(id));
+            let current = if attached { "attached" } else { "pending" };
+            (
+                id.clone(),
+                json!({"kind": s.kind, "life": s.life, "status": {"current": current}, "size": s.size,
+                "attachments": {"units": {s.unit.to_string(): {"location": s.location}}}}),
+            )
+        })
+        .collect();
+    json!({"storage": all})
+}
+
+/// One task as `juju run` and `show-operation` print it.
+pub fn task(state: &State, id: u32) -> Value {
+    let Some(task) = state.tasks.get(&id) else {
+        return Value::Null;
+    };
+    let mut body = json!({"id": id.to_string(), "unit": task.unit.to_string(), "status": task.status, "action": task.action,
+        "results": task.results, "timing": {"enqueued": time(task.enqueued), "started": time(task.started), "completed": time(task.completed)}});
+    if !task.message.is_empty() {
+        body["message"] = json!(task.message);
+    }
+    if !task.log.is_empty() {
+        body["log"] = json!(task.log);
+    }
+    body
+}

@@ -1,0 +1,149 @@
+//! What one running hook, action or command sees, and what it has said so far.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::model::{HookInfo, Owner, State, UnitName};
+
+/// The context of one run.
+#[derive(Debug)]
+pub struct Context {
+    pub id: String,
+    pub unit: UnitName,
+    pub kind: Kind,
+    /// As of the start: relation membership, other units' settings, options.
+    pub snapshot: State,
+    pub buffered: Buffered,
+    /// Once false, false for the rest of the hook.
+    pub leader: Option<bool>,
+    pub tools_called: u32,
+    pub kill_after_tools: Option<u32>,
+    pub results: Value,
+    pub failed: Option<String>,
+    /// Asked for by juju-reboot.
+    pub reboot: bool,
+}
+
+/// Why it runs.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Hook(HookInfo),
+    Action { task: u32, name: String, params: Value },
+    Commands,
+}
+
+impl Kind {
+    /// The hook, when it is one.
+    pub fn hook(&self) -> Option<&HookInfo> {
+        match self {
+            Self::Hook(hook) => Some(hook),
+            Self::Action { .. } | Self::Commands => None,
+        }
+    }
+
+    /// The name that logs show.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Hook(hook) => &hook.name,
+            Self::Action { name, .. } => name,
+            Self::Commands => "run-commands",
+        }
+    }
+}
+
+/// Changes that become true together when the run ends well, or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Buffered {
+    pub relations: BTreeMap<u32, RelationChanges>,
+    pub state: BTreeMap<String, Option<String>>,
+    pub ports: BTreeMap<String, bool>,
+    pub secrets: Vec<SecretChange>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct RelationChanges {
+    pub unit: BTreeMap<String, String>,
+    pub app: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum SecretChange {
+    Create { id: String, owner: Owner, label: String, description: String, content: BTreeMap<String, String> },
+    Update { id: String, label: Option<String>, description: Option<String>, content: Option<BTreeMap<String, String>> },
+    Remove { id: String, revision: Option<u32> },
+    Track { id: String },
+    Grant { id: String, application: String, relation: u32, revoke: bool },
+}
+
+impl Context {
+    pub fn new(unit: &UnitName, kind: Kind, snapshot: State) -> Self {
+        let id = format!("{unit}-{}-{}", kind.name(), crate::model::random_hex(16));
+        Self {
+            id,
+            unit: unit.clone(),
+            kind,
+            snapshot,
+            buffered: Buffered::default(),
+            leader: None,
+            tools_called: 0,
+            kill_after_tools: None,
+            results: Value::Object(serde_json::Map::new()),
+            failed: None,
+            reboot: false,
+        }
+    }
+
+    /// The members of a relation that this agent has introduced: joined delivered, departed not.
+    pub fn members(&self, relation: u32) -> BTreeSet<UnitName> {
+        let mut members: BTreeSet<UnitName> = self.snapshot.units[&self.unit]
+            .local
+            .relations
+            .get(&relation)
+            .map(|r| r.members.keys().cloned().collect())
+            .unwrap_or_default();
+        if let Some(hook) = self.kind.hook().filter(|h| h.relation == Some(relation)) {
+            if let Some(remote) = &hook.remote_unit {
+                if hook.name.ends_with("-joined") {
+                    members.insert(remote.clone());
+                } else if hook.name.ends_with("-departed") {
+                    members.remove(remote);
+                }
+            }
+        }
+        members
+    }
+
+    /// This unit's or application's databag with this run's own changes on top.
+    pub fn own_bag(&self, relation: u32, app: bool) -> BTreeMap<String, String> {
+        let stored = self
+            .snapshot
+            .relations
+            .get(&relation)
+            .and_then(|r| if app { r.app_bags.get(&self.unit.app) } else { r.unit_bags.get(&self.unit) });
+        let mut values = stored.map(|bag| bag.values.clone()).unwrap_or_default();
+        if let Some(changes) = self.buffered.relations.get(&relation) {
+            for (key, value) in if app { &changes.app } else { &changes.unit } {
+                if value.is_empty() {
+                    values.remove(key);
+                } else {
+                    values.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        values
+    }
+
+    /// A secret's newest content as this run sees it.
+    pub fn pending_secret(&self, id: &str) -> Option<&BTreeMap<String, String>> {
+        self.buffered.secrets.iter().rev().find_map(|change| match change {
+            SecretChange::Create { id: other, content, .. } if other == id => Some(content),
+            SecretChange::Update { id: other, content: Some(content), .. } if other == id => Some(content),
+            SecretChange::Create { .. }
+            | SecretChange::Update { .. }
+            | SecretChange::Remove { .. }
+            | SecretChange::Track { .. }
+            | SecretChange::Grant { .. } => None,
+        })
+    }
+}
