@@ -405,7 +405,7 @@ fn temporary_beside(path: &Path) -> Result<PathBuf> {
         let id =
             old.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".new")).and_then(|rest| rest.split_once('-'));
         let Some((id, _)) = id else { continue };
-        if id.parse::<u32>().is_ok_and(|id| !Path::new("/proc").join(id.to_string()).exists()) {
+        if !super::is_process_alive(id) {
             // Another writer may sweep at the same time.
             let _gone = fs::remove_file(directory.join(&old));
         }

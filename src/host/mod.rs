@@ -29,3 +29,8 @@ pub fn env_with_prefix(prefix: &str) -> Vec<(String, String)> {
     found.sort();
     found
 }
+
+/// Whether a process with this id runs; a text that is no process id belongs to nobody.
+pub fn is_process_alive(id: &str) -> bool {
+    id.parse::<u32>().is_ok_and(|id| std::path::Path::new("/proc").join(id.to_string()).exists())
+}
