@@ -1,0 +1,60 @@
+//! Where the tree is, and how a package of it becomes a binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+/// How the compiler is asked to build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Soon.
+    Dev,
+    /// Small and fast.
+    Release,
+}
+
+/// The top of the tree.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+/// Juju's word for the processor that this program was built for.
+pub(crate) fn architecture() -> anyhow::Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("cannot name the architecture {other}: the charm is packed for amd64 and arm64"),
+    }
+}
+
+/// Builds one package and returns its executable. Cargo is asked where it put it, because `CARGO_TARGET_DIR` may say.
+pub(crate) fn executable(package: &str, profile: Profile) -> anyhow::Result<PathBuf> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args([
+        "build",
+        "--locked",
+        "--message-format=json-render-diagnostics",
+        "--package",
+        package,
+        "--bin",
+        package,
+    ]);
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    let output = command
+        .current_dir(root())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run cargo to build {package}"))?;
+    if !output.status.success() {
+        bail!("cannot build {package}: cargo says why above");
+    }
+    let said = String::from_utf8(output.stdout).context("cannot read cargo's messages")?;
+    said.lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
+        .next_back()
+        .with_context(|| format!("cannot find the executable of {package} in cargo's messages"))
+}
