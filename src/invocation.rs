@@ -25,25 +25,31 @@ pub enum HookName {
     Leaving,
     /// The last hook: what is left on the machine goes, but for the data.
     Remove,
+    /// A volume that the server needs is (again) there.
+    VolumeAttached,
+    /// A revision of one of our secrets that nobody uses any more.
+    SecretRemove {
+        /// The secret's address.
+        secret: String,
+        /// The revision.
+        revision: u64,
+    },
     /// Anything else that asks for a look around.
     Ordinary(String),
     /// A name that this charm does not know: newer Juju, or a mistake. Nothing is done, and that is success.
     Unknown(String),
 }
 
-const ORDINARY: [&str; 8] = [
+const ORDINARY: [&str; 7] = [
     "install",
     "leader-elected",
     "config-changed",
     "start",
     "update-status",
     "secret-changed",
-    "secret-remove",
     // Our own: the node agent has seen something that Juju does not show yet.
     "agent-event",
 ];
-
-const STORAGES: [&str; 4] = ["data", "archive", "logs", "temp"];
 
 /// The peer endpoint's name in metadata.yaml.
 pub const PEER_ENDPOINT: &str = "database-peers";
@@ -68,8 +74,16 @@ fn classify(dispatch: Option<&str>, program: &str, me: Option<String>, departing
 fn hook(name: &str, me: Option<String>, departing: Option<String>) -> HookName {
     match name {
         "upgrade-charm" => return HookName::UpgradeCharm,
-        "stop" | "data-storage-detaching" => return HookName::Leaving,
+        // The server cannot run without any of these three: the first one that goes ends it.
+        "stop" | "data-storage-detaching" | "logs-storage-detaching" | "temp-storage-detaching" => return HookName::Leaving,
+        "data-storage-attached" | "logs-storage-attached" | "temp-storage-attached" => return HookName::VolumeAttached,
         "remove" => return HookName::Remove,
+        "secret-remove" => {
+            return HookName::SecretRemove {
+                secret: host::env("JUJU_SECRET_ID").unwrap_or_default(),
+                revision: host::env("JUJU_SECRET_REVISION").and_then(|text| text.parse().ok()).unwrap_or(0),
+            };
+        }
         _ => {}
     }
     if let Some(event) = name.strip_prefix(PEER_ENDPOINT).and_then(|rest| rest.strip_prefix("-relation-")) {
@@ -80,13 +94,15 @@ fn hook(name: &str, me: Option<String>, departing: Option<String>) -> HookName {
             _ => HookName::Unknown(name.to_owned()),
         };
     }
-    let storage = STORAGES.iter().any(|storage| {
-        name.strip_prefix(storage).is_some_and(|rest| rest == "-storage-attached" || rest == "-storage-detaching")
-    });
-    if storage || ORDINARY.contains(&name) {
+    if name.starts_with("archive-storage-") || ORDINARY.contains(&name) {
         return HookName::Ordinary(name.to_owned());
     }
     HookName::Unknown(name.to_owned())
+}
+
+/// The charm's directory, from `JUJU_CHARM_DIR`.
+pub fn charm_dir() -> String {
+    host::env("JUJU_CHARM_DIR").unwrap_or_default()
 }
 
 /// This unit's name, from `JUJU_UNIT_NAME`.
@@ -132,7 +148,8 @@ mod tests {
             "Ordinary(\"database-peers-relation-departed\")",
         );
         check(Some("hooks/data-storage-detaching"), "", "", "Leaving");
-        check(Some("hooks/temp-storage-detaching"), "", "", "Ordinary(\"temp-storage-detaching\")");
+        check(Some("hooks/temp-storage-detaching"), "", "", "Leaving");
+        check(Some("hooks/archive-storage-detaching"), "", "", "Ordinary(\"archive-storage-detaching\")");
     }
 
     #[test]

@@ -273,6 +273,15 @@ pub fn set_owner(path: impl AsRef<Path>, user: &str, group: &str) -> Result<()> 
     rustix::fs::chown(path, Some(uid), Some(gid)).map_err(|error| failed("change the owner of", path)(error.into()))
 }
 
+/// Changes the permission bits.
+///
+/// # Errors
+/// When the path is not there, or is not ours.
+pub fn set_mode(path: impl AsRef<Path>, mode: u32) -> Result<()> {
+    let path = path.as_ref();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed("change the mode of", path))
+}
+
 /// The number of a user of this machine.
 ///
 /// # Errors

@@ -1,0 +1,53 @@
+//! An operator's requests, one file each: parameters → what to do; what came of it → results.
+
+mod get_cluster_status;
+mod get_password;
+mod set_password;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::cluster::Event;
+use crate::invocation;
+use crate::juju::action;
+use crate::model::observe::{self, Model};
+
+/// Runs an action. A request that cannot be fulfilled fails the action with a sentence; it never fails the unit.
+///
+/// # Errors
+/// When Juju itself does not answer.
+pub fn run(name: &str) -> anyhow::Result<()> {
+    let params = action::params()?;
+    let result = match name {
+        "get-cluster-status" => get_cluster_status::run(&params),
+        "get-password" => get_password::run(&params),
+        "set-password" => set_password::run(&params),
+        other => Err(anyhow::anyhow!("this charm has no action {other}")),
+    };
+    match result {
+        Ok(results) => action::set(&results)?,
+        Err(why) => action::fail(&format!("{why:#}"))?,
+    }
+    Ok(())
+}
+
+/// A text parameter with its default.
+fn text<'a>(params: &'a BTreeMap<String, Value>, name: &str, default: &'a str) -> &'a str {
+    params.get(name).and_then(Value::as_str).unwrap_or(default)
+}
+
+/// Juju's side, as an action sees it.
+fn model() -> anyhow::Result<Model> {
+    observe::observe(&invocation::unit_name()?, Event::Ordinary)
+}
+
+/// The account that a request names: one of those whose password is of use to a person.
+fn account<'a>(params: &'a BTreeMap<String, Value>) -> anyhow::Result<&'a str> {
+    const NAMED: [&str; 3] = ["charmed-operator", "charmed-stats", "charmed-backup"];
+    let name = text(params, "username", NAMED[0]);
+    if NAMED.contains(&name) {
+        return Ok(name);
+    }
+    anyhow::bail!("username {name:?} is not one of {}", NAMED.join(", "))
+}

@@ -1,0 +1,70 @@
+//! The resident loop: looks at the local server every second and whenever Galera reports a change, answers the other
+//! members, and starts a hook pass as soon as what Juju shows is no longer true. Knows no hook tools: those answer only
+//! while a hook runs.
+
+mod notify;
+mod pass;
+mod serve;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::cluster::{Event, Server};
+use crate::host::clock::Moment;
+use crate::mariadb::{Paths, start};
+use crate::node::live::{self, Live};
+use crate::node::{departure, observe, outage, shown};
+
+pub use notify::send as notify;
+
+/// How often the server is looked at when nothing calls.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A change is shown at once; what goes on changing is shown this often.
+const PASS_GAP: Duration = Duration::from_secs(2);
+/// After a pass that could not run (no controller), the next try.
+const PASS_GAP_FAILED: Duration = Duration::from_secs(15);
+
+/// What the loop has seen last, for everybody who asks.
+type Seen = Arc<Mutex<(Live, Result<(), String>)>>;
+
+/// Runs for ever.
+///
+/// # Errors
+/// When it cannot listen at all.
+pub fn run() -> anyhow::Result<()> {
+    let paths = Paths::default();
+    let seen: Seen = Arc::new(Mutex::new((Live::default(), Err("the agent has just started".to_owned()))));
+    serve::listen(Arc::clone(&seen))?;
+    let bell = notify::Bell::listen(&paths)?;
+    let runner = pass::Runner::default();
+    let mut last_pass = Moment::now();
+    loop {
+        bell.wait(LOOK_EVERY);
+        let server = observe::server();
+        let note = shown::read(&paths);
+        let expected = note.as_ref().and_then(|n| n.expected.clone());
+        let unit = note.as_ref().map(|n| n.unit.clone()).unwrap_or_default();
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            (Live::from_server(&unit, &server, expected.as_deref()), live::ready(&server, expected.as_deref()));
+        let stalled = note_outage(&paths, &server);
+        // Without a note no hook has ended yet, and there is nobody to call.
+        let Some(note) = note else {
+            continue;
+        };
+        let untrue = note.fingerprint != shown::fingerprint(&server, stalled);
+        let waited = last_pass.elapsed();
+        let due = untrue || note.look_again_s.is_some_and(|s| waited >= Duration::from_secs(u64::from(s)));
+        let gap = if runner.last_failed() { PASS_GAP_FAILED } else { PASS_GAP };
+        if due && waited >= gap && runner.start(&note) {
+            last_pass = Moment::now();
+        }
+    }
+}
+
+/// Only a server that is meant to run can be out.
+fn note_outage(paths: &Paths, server: &Server) -> bool {
+    let event = if departure::has_begun(paths) { Event::Leaving } else { Event::Ordinary };
+    let answered = observe::has_answered(paths);
+    let meant_to_run = event == Event::Ordinary && (answered || matches!(start::permission(paths), Ok(Some(_))));
+    outage::note(paths, !meant_to_run || server.primary().is_some())
+}

@@ -1,0 +1,88 @@
+//! Answers over HTTP: `/status` for the other members, `/health` for proxies and people (200 or 503). One GET a
+//! connection and nothing kept alive, so nothing can be smuggled behind it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::Seen;
+use crate::AGENT_PORT;
+
+const HEAD_BYTES_MAX: usize = 8192;
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Answers from now on.
+pub(super) fn listen(seen: Seen) -> anyhow::Result<()> {
+    // Both families at once; a host without IPv6 has only the other.
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, AGENT_PORT))
+        .or_else(|_| TcpListener::bind(SocketAddr::from(([0, 0, 0, 0], AGENT_PORT))))
+        .with_context(|| format!("cannot listen on port {AGENT_PORT}"))?;
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let seen = Seen::clone(&seen);
+            std::thread::spawn(move || answer(stream, &seen));
+        }
+    });
+    Ok(())
+}
+
+fn answer(mut stream: TcpStream, seen: &Seen) {
+    if stream.set_read_timeout(Some(LIMIT)).is_err() || stream.set_write_timeout(Some(LIMIT)).is_err() {
+        return;
+    }
+    let mut head = Vec::new();
+    let mut chunk = [0; 1024];
+    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return,
+            Ok(n) => head.extend_from_slice(&chunk[..n]),
+        }
+        if head.len() > HEAD_BYTES_MAX {
+            return;
+        }
+    }
+    let (live, ready) = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (status, kind, body) = respond(&String::from_utf8_lossy(&head), &live, &ready);
+    let text = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let _ = stream.write_all(text.as_bytes());
+}
+
+/// Status line, content type and body for a request's head.
+fn respond(head: &str, live: &crate::node::live::Live, ready: &Result<(), String>) -> (&'static str, &'static str, String) {
+    let mut words = head.lines().next().unwrap_or_default().split(' ');
+    match (words.next(), words.next()) {
+        (Some("GET"), Some("/status")) => ("200 OK", "application/json", serde_json::to_string(live).unwrap_or_default()),
+        (Some("GET"), Some("/health" | "/")) => match ready {
+            Ok(()) => ("200 OK", "text/plain", "ready\n".to_owned()),
+            Err(why) => ("503 Service Unavailable", "text/plain", format!("{why}\n")),
+        },
+        (Some("GET"), _) => ("404 Not Found", "text/plain", "only /status and /health\n".to_owned()),
+        _ => ("405 Method Not Allowed", "text/plain", "only GET\n".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::live::Live;
+
+    #[test]
+    fn what_is_asked_is_answered_and_nothing_else() {
+        let said = |head: &str, ready: Result<(), String>| {
+            let (status, _, body) = respond(head, &Live::default(), &ready);
+            format!("{status}: {}", body.trim_end())
+        };
+        assert_eq!(said("GET /health HTTP/1.1\r\n\r\n", Ok(())), "200 OK: ready");
+        assert_eq!(said("GET /health HTTP/1.1\r\n\r\n", Err("no quorum".to_owned())), "503 Service Unavailable: no quorum");
+        assert!(said("GET /status HTTP/1.0\r\n\r\n", Ok(())).starts_with("200 OK: {\"unit\":\"\""));
+        assert_eq!(said("POST /status HTTP/1.1\r\n\r\n", Ok(())), "405 Method Not Allowed: only GET");
+        assert_eq!(said("GET /etc/passwd HTTP/1.1\r\n\r\n", Ok(())), "404 Not Found: only /status and /health");
+        assert_eq!(said("", Ok(())), "405 Method Not Allowed: only GET");
+    }
+}

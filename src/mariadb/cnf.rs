@@ -1,0 +1,143 @@
+//! The server's configuration as text. Pure: the same facts give the same file, so a file that differs was edited.
+
+use std::net::IpAddr;
+
+use super::sizing::Sizing;
+use super::{BINLOG_DIR, PROGRAM, SOCKET, TMP_DIR};
+
+/// Everything that the files depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Galera's group name.
+    pub cluster_name: String,
+    /// This member's name in logs and views.
+    pub node_name: String,
+    /// This member's address.
+    pub node_address: IpAddr,
+    /// All members' addresses, this one included. Never empty: an empty list would found a cluster.
+    pub members: Vec<IpAddr>,
+    /// How this member asks for a full copy.
+    pub sst_method: SstMethod,
+    /// The data directory.
+    pub datadir: String,
+    /// Memory and disk.
+    pub sizing: Sizing,
+    /// Threads that apply what others wrote.
+    pub applier_threads: u32,
+}
+
+/// How a joining member gets a full copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SstMethod {
+    /// Physical copy while the donor serves.
+    Mariabackup,
+    /// File copy with the donor blocked: only while the cluster forms and nobody is served yet.
+    Rsync,
+}
+
+impl SstMethod {
+    /// Galera's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mariabackup => "mariabackup",
+            Self::Rsync => "rsync",
+        }
+    }
+}
+
+/// Galera's library, where Debian and Ubuntu put it.
+const PROVIDER: &str = "/usr/lib/galera/libgalera_smm.so";
+
+/// The world-readable part.
+pub fn render(c: &ServerConfig) -> String {
+    let members = c.members.iter().map(host).collect::<Vec<_>>().join(",");
+    let Sizing { buffer_pool, log_file, max_connections, gcache } = c.sizing;
+    format!(
+        "# Written by the mariadb-galera charm; changes by hand are overwritten. Use juju config.
+[mysqld]
+datadir                         = {datadir}
+socket                          = {SOCKET}
+pid_file                        = /run/mysqld/mysqld.pid
+tmpdir                          = {TMP_DIR}
+bind_address                    = *
+skip_name_resolve               = ON
+ignore_db_dirs                  = lost+found
+
+max_connections                 = {max_connections}
+innodb_buffer_pool_size         = {buffer_pool}
+innodb_log_file_size            = {log_file}
+# Acknowledged writes survive a crash; anything else than 1 has lost them.
+innodb_flush_log_at_trx_commit  = 1
+innodb_autoinc_lock_mode        = 2
+default_storage_engine          = InnoDB
+
+binlog_format                   = ROW
+log_bin                         = {BINLOG_DIR}/binlog
+log_slave_updates               = ON
+binlog_expire_logs_seconds      = 604800
+# One server id and one domain for the whole cluster: a write has the same GTID on every member.
+server_id                       = 1
+wsrep_gtid_mode                 = ON
+wsrep_gtid_domain_id            = 1
+
+wsrep_on                        = ON
+wsrep_provider                  = {PROVIDER}
+wsrep_cluster_name              = {cluster}
+wsrep_cluster_address           = gcomm://{members}
+wsrep_node_name                 = {node}
+wsrep_node_address              = {address}
+wsrep_sst_receive_address       = {address}
+wsrep_sst_method                = {sst}
+wsrep_slave_threads             = {threads}
+wsrep_notify_cmd                = '{PROGRAM} notify'
+wsrep_provider_options          = 'gcache.size={gcache};pc.recovery=true'
+",
+        datadir = c.datadir,
+        cluster = c.cluster_name,
+        node = c.node_name,
+        address = host(&c.node_address),
+        sst = c.sst_method.name(),
+        threads = c.applier_threads,
+    )
+}
+
+/// The part with the state transfer's password.
+pub fn render_secret(account: &str, password: &str) -> String {
+    format!(
+        "# Written by the mariadb-galera charm; for the server only.
+[mysqld]
+wsrep_sst_auth = {account}:{password}
+"
+    )
+}
+
+/// An address as Galera wants it: IPv6 in brackets.
+fn host(address: &IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mariadb::sizing::{Use, sizing};
+
+    #[test]
+    fn the_group_address_names_all_members() {
+        let config = ServerConfig {
+            cluster_name: "db".to_owned(),
+            node_name: "db-0".to_owned(),
+            node_address: "10.0.0.9".parse().unwrap(),
+            members: vec!["10.0.0.9".parse().unwrap(), "10.0.0.10".parse().unwrap(), "fd00::1".parse().unwrap()],
+            sst_method: SstMethod::Mariabackup,
+            datadir: "/var/lib/mysql/data".to_owned(),
+            sizing: sizing(1 << 30, 1 << 30, Use::Testing, None),
+            applier_threads: 4,
+        };
+        let text = render(&config);
+        assert!(text.contains("wsrep_cluster_address           = gcomm://10.0.0.9,10.0.0.10,[fd00::1]\n"), "{text}");
+        assert!(!text.contains("ignore_sb") && !text.contains("sst_auth"));
+    }
+}

@@ -1,0 +1,131 @@
+//! The data directory: what lies in it, and making the first one.
+
+use std::time::Duration;
+
+use super::grastate::{self, Grastate};
+use super::{Paths, server_program};
+use crate::host::{Command, CommandError, FileError, Mode, file};
+
+/// Why a directory could not be prepared or measured.
+#[derive(Debug, thiserror::Error)]
+pub enum DatadirError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A program failed.
+    #[error("cannot {what}")]
+    Program { what: &'static str, source: CommandError },
+    /// The recovery run named no position.
+    #[error("cannot find the position of the data: the server's recovery run named none: {0}")]
+    NoPosition(String),
+}
+
+/// What lies in a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No directory, or an empty one.
+    Nothing,
+    /// Galera's state file and what it says.
+    State(Grastate),
+    /// Data without a state file that can be read.
+    Odd(String),
+}
+
+/// Looks without changing anything.
+pub fn look(paths: &Paths) -> Found {
+    let dir = paths.datadir();
+    let names = match file::list_opt(&dir) {
+        Ok(None) => return Found::Nothing,
+        Ok(Some(names)) => names,
+        Err(why) => return Found::Odd(why.to_string()),
+    };
+    match file::read_to_string_opt(dir.join("grastate.dat")) {
+        Ok(Some(text)) => match grastate::parse(&text) {
+            Ok(state) => Found::State(state),
+            Err(why) => Found::Odd(why),
+        },
+        Ok(None) if names.iter().all(|name| name == "lost+found") => Found::Nothing,
+        Ok(None) => Found::Odd("data without grastate.dat".to_owned()),
+        Err(why) => Found::Odd(why.to_string()),
+    }
+}
+
+/// Whether anything but our own files lies on the volume beside the data directory.
+///
+/// # Errors
+/// When the volume cannot be read.
+pub fn foreign_files(paths: &Paths, ours: &[&str]) -> Result<Vec<String>, FileError> {
+    let names = file::list_opt(&paths.volume)?.unwrap_or_default();
+    Ok(names
+        .into_iter()
+        .filter(|name| {
+            let flag = name.starts_with("debian-") && name.ends_with(".flag");
+            !(name == "lost+found" || name == "data" || name.starts_with("data.") || flag || ours.contains(&name.as_str()))
+        })
+        .collect())
+}
+
+/// Makes the first data directory: the system tables that the package made, or new ones. Whole or not at all.
+///
+/// # Errors
+/// When the tables cannot be made.
+pub fn make_first(paths: &Paths) -> Result<(), DatadirError> {
+    let dir = paths.datadir();
+    if look(paths) != Found::Nothing {
+        return Ok(());
+    }
+    let packaged = paths.packaged();
+    if !file::exists(packaged.join("mysql"))? {
+        file::remove_dir_all_opt(&packaged)?;
+        file::create_dir_all_with(&packaged, &Mode::owned(0o750, "mysql", "mysql"))?;
+        Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--user=mysql", "--auth-root-authentication-method=socket", "--skip-test-db"])
+            .arg(format!("--datadir={}", packaged.display()))
+            .timeout(Duration::from_secs(120))
+            .run()
+            .map_err(|source| DatadirError::Program { what: "make the system tables", source })?;
+    }
+    // An empty directory may be in the way.
+    file::remove_dir_all_opt(&dir)?;
+    file::rename(&packaged, &dir)?;
+    Ok(())
+}
+
+/// An empty directory for the first state transfer to fill.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_empty(paths: &Paths) -> Result<(), FileError> {
+    file::remove_dir_all_opt(paths.packaged())?;
+    file::create_dir_all_with(paths.datadir(), &Mode::owned(0o750, "mysql", "mysql"))?;
+    Ok(())
+}
+
+/// How far the data goes, with the server stopped: from the state file after a clean stop, else by a recovery run, which
+/// rolls the engine's own log forward. `None`: there is no copy of a history here.
+///
+/// # Errors
+/// When a recovery run fails: no answer is better than a wrong one.
+pub fn measure(paths: &Paths) -> Result<Option<(String, u64)>, DatadirError> {
+    let Found::State(state) = look(paths) else {
+        return Ok(None);
+    };
+    let Some(uuid) = state.uuid else {
+        return Ok(None);
+    };
+    if let Some(seqno) = state.seqno {
+        return Ok(Some((uuid, seqno)));
+    }
+    // Its own error log: two runs must not read each other's.
+    let output = Command::new(server_program())
+        .args(["--user=mysql", "--wsrep-recover", "--disable-log-error", "--skip-networking", "--wsrep-notify-cmd="])
+        .timeout(Duration::from_secs(3600))
+        .run()
+        .map_err(|source| DatadirError::Program { what: "recover the position of the data", source })?;
+    let log = output.stderr_text();
+    match grastate::recovered_position(&log) {
+        Some((found, Some(seqno))) if found == uuid => Ok(Some((uuid, seqno))),
+        // The engine knows no position, or one of another history than the state file: not usable.
+        Some(_) => Ok(None),
+        None => Err(DatadirError::NoPosition(log.lines().last().unwrap_or_default().to_owned())),
+    }
+}

@@ -1,0 +1,99 @@
+//! The server as a service: the distribution's unit with our drop-in.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::start::{self, Permission};
+use super::{PROGRAM, Paths};
+use crate::host::service_manager::{self as systemd, State, Wait};
+use crate::host::{Mode, file};
+
+/// The distribution's unit.
+pub const UNIT: &str = "mariadb.service";
+const DROP_IN: &str = "/etc/systemd/system/mariadb.service.d/mariadb-galera.conf";
+
+/// A start that bootstraps takes a second or two; this is for a machine in trouble.
+const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(90);
+/// A clean stop writes out what is dirty.
+const STOP_LIMIT: Duration = Duration::from_secs(600);
+
+/// The drop-in's text.
+pub fn drop_in() -> String {
+    format!(
+        "# Written by the mariadb-galera charm; changes by hand are overwritten.
+[Unit]
+# A member looks for the others as long as it takes.
+StartLimitIntervalSec=0
+
+[Service]
+# Galera's helpers of the distribution are replaced by the gate below, which permits, recovers and passes the position.
+EnvironmentFile=
+EnvironmentFile=-/run/mariadb-galera/start.env
+ExecStartPre=
+ExecStartPre=+/usr/bin/install -d -o mysql -g root -m 0755 /run/mysqld
+ExecStartPre=+{PROGRAM} start-arguments
+ExecStart=
+ExecStart=/usr/sbin/mariadbd $START_ARGUMENTS
+# Checks and upgrades of tables are the charm's business, never a start's.
+ExecStartPost=
+Restart=on-failure
+RestartSec=2
+# A full copy of the data takes as long as it takes.
+TimeoutStartSec=infinity
+TimeoutStopSec=900
+OOMScoreAdjust=-600
+"
+    )
+}
+
+/// Writes the drop-in; returns whether it changed.
+///
+/// # Errors
+/// When it cannot be written or systemd does not read it.
+pub fn write_drop_in() -> anyhow::Result<bool> {
+    let changed = file::create_dir_all_with("/etc/systemd/system/mariadb.service.d", &Mode::new(0o755))?
+        | file::write_atomic(DROP_IN, drop_in().as_bytes(), &Mode::new(0o644))?;
+    if changed {
+        systemd::daemon_reload()?;
+    }
+    Ok(changed)
+}
+
+/// Starts the server as the first of a cluster, and waits until it runs.
+///
+/// # Errors
+/// When it does not come up.
+pub fn bootstrap(paths: &Paths, epoch: u32, from: Option<(String, u64)>) -> anyhow::Result<()> {
+    // Nothing may be on its way up beside it.
+    systemd::stop(UNIT, Wait::AtMost(STOP_LIMIT)).context("cannot stop the server before it bootstraps")?;
+    start::permit(paths, &Permission::Bootstrap { epoch, from })?;
+    systemd::enable(UNIT)?;
+    systemd::start(UNIT, Wait::AtMost(BOOTSTRAP_LIMIT)).context("cannot start the server as the first of the cluster")
+}
+
+/// Lets the server look for the others; does not wait, because a full copy can take hours.
+///
+/// # Errors
+/// When systemd refuses.
+pub fn join(paths: &Paths) -> anyhow::Result<()> {
+    start::permit(paths, &Permission::Join)?;
+    systemd::enable(UNIT)?;
+    systemd::start(UNIT, Wait::No).context("cannot start the server")
+}
+
+/// Stops the server cleanly and keeps it stopped, whoever asks. A clean stop lowers the cluster's quorum.
+///
+/// # Errors
+/// When it does not stop in time.
+pub fn stop(paths: &Paths) -> anyhow::Result<()> {
+    start::forbid(paths)?;
+    systemd::stop(UNIT, Wait::AtMost(STOP_LIMIT)).context("cannot stop the server")?;
+    systemd::reset_failed(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))?;
+    systemd::disable(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))
+}
+
+/// What systemd says of it.
+pub fn state() -> State {
+    systemd::state(UNIT).unwrap_or(State::Absent)
+}

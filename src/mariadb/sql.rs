@@ -1,0 +1,102 @@
+//! A connection to the local server: over its Unix socket, as root, who is known by that socket and has no password.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use mysql::prelude::Queryable as _;
+use mysql::{Conn, Opts, OptsBuilder};
+
+use super::SOCKET;
+
+/// Why the server did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SqlError {
+    /// Nobody answers at the socket.
+    #[error("cannot connect to the server at {SOCKET}")]
+    Connect { source: Box<mysql::Error> },
+    /// The statement failed. Its text is ours and holds no secret.
+    #[error("cannot {what}")]
+    Statement { what: String, source: Box<mysql::Error> },
+}
+
+/// An open connection.
+pub struct Session {
+    conn: Conn,
+}
+
+impl Session {
+    /// Connects; `limit` holds for every answer.
+    ///
+    /// # Errors
+    /// When the server does not answer in time.
+    pub fn open(limit: Duration) -> Result<Self, SqlError> {
+        let options = OptsBuilder::new()
+            .socket(Some(SOCKET))
+            .user(Some("root"))
+            .prefer_socket(false)
+            .read_timeout(Some(limit))
+            .write_timeout(Some(limit))
+            // A session that asks how the cluster is must not wait for the cluster.
+            .init(vec!["SET SESSION wsrep_sync_wait=0"]);
+        let conn = Conn::new(Opts::from(options)).map_err(|why| SqlError::Connect { source: Box::new(why) })?;
+        Ok(Self { conn })
+    }
+
+    /// Runs a statement.
+    ///
+    /// # Errors
+    /// When the server refuses; `what` says what was meant, because the statement itself may not be shown.
+    pub fn run(&mut self, what: &str, statement: &str) -> Result<(), SqlError> {
+        self.conn.query_drop(statement).map_err(|why| failed(what, why))
+    }
+
+    /// The rows of a query with two text columns.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn pairs(&mut self, what: &str, query: &str) -> Result<Vec<(String, String)>, SqlError> {
+        self.conn.query(query).map_err(|why| failed(what, why))
+    }
+
+    /// The rows of a query with one text column, with bound values.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn column(&mut self, what: &str, query: &str, values: &[&str]) -> Result<Vec<String>, SqlError> {
+        let values: Vec<mysql::Value> = values.iter().map(|value| mysql::Value::from(*value)).collect();
+        self.conn.exec(query, values).map_err(|why| failed(what, why))
+    }
+
+    /// All `wsrep_%` status variables.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn wsrep_status(&mut self) -> Result<BTreeMap<String, String>, SqlError> {
+        Ok(self.pairs("read the cluster's status", "SHOW GLOBAL STATUS LIKE 'wsrep%'")?.into_iter().collect())
+    }
+}
+
+fn failed(what: &str, why: mysql::Error) -> SqlError {
+    SqlError::Statement { what: what.to_owned(), source: Box::new(why) }
+}
+
+/// A name as SQL quotes it.
+pub fn quote_identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// A text as SQL quotes it.
+pub fn quote_text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoting() {
+        assert_eq!(quote_identifier("a`b"), "`a``b`");
+        assert_eq!(quote_text(r"o'\x"), r"'o\'\\x'");
+    }
+}

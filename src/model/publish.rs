@@ -1,0 +1,94 @@
+//! Telling: what this unit reports, what the leader commits, what the operator reads. Runs last, because Juju shows it
+//! to others only when the hook ends well; from what was done, not from what was hoped.
+
+use anyhow::Context as _;
+
+use super::credentials::{self, Passwords};
+use super::observe::Model;
+use super::peer_data::{self, Bag, CredentialsText};
+use crate::cluster::{Commit, Level, Report, Status};
+use crate::juju::status::{self as shown, Shown};
+use crate::juju::{self, log};
+
+/// Writes this unit's report, as far as it differs from what stands there.
+///
+/// # Errors
+/// When Juju refuses.
+pub fn report(model: &Model, report: &Report) -> anyhow::Result<()> {
+    let Some(relation) = &model.relation else {
+        return Ok(());
+    };
+    let changes: Bag = peer_data::write_report(report)
+        .into_iter()
+        .filter(|(key, value)| model.own_bag.get(key).map_or("", String::as_str) != value)
+        .collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    juju::relation::set_unit(relation, &changes).context("cannot publish this unit's report")
+}
+
+/// Writes what the leader commits, all in this hook's one transaction.
+///
+/// # Errors
+/// When Juju refuses; nothing of it becomes visible then.
+pub fn commit(model: &Model, commits: &[Commit]) -> anyhow::Result<()> {
+    let Some(relation) = &model.relation else {
+        return Ok(());
+    };
+    let mut changes = Bag::new();
+    for commit in commits {
+        log::info(&format!("leader: {commit}"));
+        changes.extend(match commit {
+            Commit::Credentials => peer_data::write_credentials(&credentials::keep(&Passwords::make(), None)?),
+            Commit::Formation(formation) => peer_data::write_formation(formation),
+            Commit::History(history) => peer_data::write_history(history),
+            Commit::Recovery(recovery) => peer_data::write_recovery(Some(recovery)),
+            Commit::CloseRecovery => peer_data::write_recovery(None),
+            Commit::CredentialsSettled { generation } => {
+                let before = model.credentials.clone().unwrap_or_default();
+                peer_data::write_credentials(&CredentialsText { settled: *generation, ..before })
+            }
+        });
+    }
+    if changes.is_empty() {
+        return Ok(());
+    }
+    juju::relation::set_app(relation, &changes).context("cannot commit for the application")
+}
+
+/// Shows this unit's status.
+///
+/// # Errors
+/// When Juju refuses.
+pub fn unit_status(status: &Status) -> anyhow::Result<()> {
+    let current = shown::get_unit().context("cannot read the unit's status")?;
+    set(&current, status, |level, message| shown::set_unit(level, message)).context("cannot show the unit's status")
+}
+
+/// Shows the application's status; the leader's part.
+///
+/// # Errors
+/// When Juju refuses for another reason than that leadership has moved on.
+pub fn application_status(status: &Status) -> anyhow::Result<()> {
+    let result = shown::get_application().and_then(|current| set(&current, status, |l, m| shown::set_application(l, m)));
+    match result {
+        Err(why) if why.is_not_leader() => Ok(()),
+        other => other.context("cannot show the application's status"),
+    }
+}
+
+/// A status that is the same already is left alone: every setting is a write in the controller.
+fn set(
+    current: &Shown,
+    status: &Status,
+    write: impl FnOnce(shown::Status, &str) -> Result<(), juju::Error>,
+) -> Result<(), juju::Error> {
+    let level = match status.level {
+        Level::Active => shown::Status::Active,
+        Level::Maintenance => shown::Status::Maintenance,
+        Level::Waiting => shown::Status::Waiting,
+        Level::Blocked => shown::Status::Blocked,
+    };
+    if current.is(level, &status.message) { Ok(()) } else { write(level, &status.message) }
+}

@@ -1,0 +1,168 @@
+//! Doing: each step looks again before it can do harm, and stops the pass when it did not succeed.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::live::{self, Asked};
+use super::{Secrets, Wanted, agent_service, configure, journal, observe};
+use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, Position, Step};
+use crate::mariadb::datadir::{self, Found};
+use crate::mariadb::sql::Session;
+use crate::mariadb::{Paths, account, install, service};
+
+/// What steps are carried out with.
+pub struct Hands<'a> {
+    pub paths: &'a Paths,
+    /// What the server's files are made of, once it is known.
+    pub wanted: Option<&'a Wanted>,
+    /// The passwords, once they are at hand.
+    pub secrets: Option<&'a Secrets>,
+    /// Told what takes long.
+    pub progress: &'a mut dyn FnMut(&str),
+}
+
+/// What became of a step.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is done.
+    Done,
+    /// What it assumed was no longer true; nothing was changed.
+    Skipped(String),
+    /// It did not succeed.
+    Failed(anyhow::Error),
+}
+
+/// Carries steps out in order, and stops behind the first that is not done. The last outcome tells how it went.
+pub fn act(steps: &[Step], hands: &mut Hands<'_>) -> Outcome {
+    for step in steps {
+        match one(step, hands) {
+            Ok(None) => {}
+            Ok(Some(why)) => return Outcome::Skipped(format!("{step}: {why}")),
+            Err(why) => return Outcome::Failed(why.context(format!("cannot {step}"))),
+        }
+    }
+    Outcome::Done
+}
+
+/// `Some` says why nothing was done.
+fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
+    let paths = hands.paths;
+    match step {
+        Step::Install => {
+            install::install(paths, hands.progress)?;
+            agent_service::install()?;
+        }
+        Step::AdoptVolume => {
+            if journal::read(paths).entry().is_some() {
+                return Ok(Some("the volume has a journal already".to_owned()));
+            }
+            let entry =
+                JournalEntry { db_init: DbInit::New, uuid: None, used_epoch: Epoch::default(), accounts: false };
+            journal::write(paths, &entry)?;
+        }
+        Step::Configure => {
+            let Some(wanted) = hands.wanted else {
+                return Ok(Some("the address or the cluster's name is not known yet".to_owned()));
+            };
+            let running = observe::server().synced().is_some();
+            configure::configure(paths, wanted, hands.secrets, running)?;
+        }
+        Step::Advance(next) => change_journal(paths, |entry| entry.db_init = entry.db_init.max(*next))?,
+        Step::Bootstrap { epoch, from, ask } => return bootstrap(paths, *epoch, from.as_ref(), ask),
+        Step::SetUpAccounts => {
+            (hands.progress)("setting up accounts and time zones");
+            let mut session = Session::open(Duration::from_secs(120))?;
+            account::first_time_setup(&mut session)?;
+            accounts(&mut session, hands.secrets)?;
+            change_journal(paths, |entry| entry.accounts = true)?;
+        }
+        Step::SettleCredentials { generation } => {
+            let Some(secrets) = hands.secrets.filter(|secrets| secrets.generation == *generation) else {
+                return Ok(Some("the passwords have changed again".to_owned()));
+            };
+            let only_current = Secrets {
+                generation: *generation,
+                accepted: secrets.accepted.iter().map(|(a, p)| (a.clone(), p.iter().take(1).cloned().collect())).collect(),
+            };
+            accounts(&mut Session::open(Duration::from_secs(30))?, Some(&only_current))?;
+        }
+        Step::Join => {
+            observe::withdraw_answer(paths)?;
+            if datadir::look(paths) == Found::Nothing {
+                datadir::make_empty(paths)?;
+            }
+            service::join(paths)?;
+        }
+        Step::MarkInitialised(uuid) => change_journal(paths, |entry| {
+            entry.db_init = DbInit::Initialised;
+            entry.uuid = Some(uuid.clone());
+        })?,
+        Step::Stop => service::stop(paths)?,
+        Step::AnswerCall(epoch) => {
+            service::stop(paths)?;
+            let position = match datadir::measure(paths)? {
+                None => None,
+                Some((uuid, seqno)) => Some(Position { uuid: uuid.parse().map_err(anyhow::Error::msg)?, seqno }),
+            };
+            observe::write_answer(paths, &Answer { epoch: *epoch, position })?;
+        }
+        Step::Leave => {
+            service::stop(paths)?;
+            agent_service::stop()?;
+        }
+    }
+    Ok(None)
+}
+
+fn change_journal(paths: &Paths, change: impl FnOnce(&mut JournalEntry)) -> anyhow::Result<()> {
+    let mut entry = journal::read(paths).entry().cloned().context("cannot read the journal on the data volume")?;
+    change(&mut entry);
+    Ok(journal::write(paths, &entry)?)
+}
+
+fn bootstrap(paths: &Paths, epoch: Epoch, from: Option<&Position>, ask: &[IpAddr]) -> anyhow::Result<Option<String>> {
+    let used = journal::read(paths).entry().cloned().context("cannot read the journal on the data volume")?.used_epoch;
+    if used >= epoch {
+        return Ok(Some(format!("permission {epoch} was used already")));
+    }
+    if from.is_none() && datadir::look(paths) != Found::Nothing {
+        return Ok(Some("there is data where there must be none".to_owned()));
+    }
+    for address in ask {
+        match live::ask(*address) {
+            Asked::Nobody => {}
+            Asked::Said(live) if !live.primary => {}
+            Asked::Said(live) => return Ok(Some(format!("{} at {address} is part of a primary component", live.unit))),
+            Asked::Unclear(why) => return Ok(Some(why)),
+        }
+    }
+    // Used up before anything happens: dying behind this line costs a permission, dying before it costs nothing, and
+    // neither bootstraps twice.
+    change_journal(paths, |entry| entry.used_epoch = epoch)?;
+    observe::withdraw_answer(paths)?;
+    if from.is_none() {
+        datadir::make_first(paths)?;
+    }
+    service::bootstrap(paths, epoch.0, from.map(|p| (p.uuid.to_string(), p.seqno)))?;
+    Ok(None)
+}
+
+fn accounts(session: &mut Session, secrets: Option<&Secrets>) -> anyhow::Result<()> {
+    let secrets = secrets.context("cannot set up accounts without the cluster's credentials")?;
+    for account in &account::ACCOUNTS {
+        let accepted = secrets.accepted.get(account.name).with_context(|| format!("cannot find the password of {}", account.name))?;
+        let accepted: Vec<&str> = accepted.iter().map(String::as_str).collect();
+        account::ensure(session, account, &accepted)?;
+    }
+    Ok(())
+}
+
+/// Makes the server accept these passwords, on every member, because it is replicated.
+///
+/// # Errors
+/// When the server refuses.
+pub fn accept_passwords(secrets: &Secrets) -> anyhow::Result<()> {
+    accounts(&mut Session::open(Duration::from_secs(30))?, Some(secrets))
+}

@@ -1,0 +1,106 @@
+//! The server's files from what is wanted, and what a running server takes over without a restart.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::live::{self, Asked};
+use super::{Secrets, Wanted, observe};
+use crate::host::{Mode, file, machine};
+use crate::mariadb::cnf::{self, ServerConfig, SstMethod};
+use crate::mariadb::sizing::{Sizing, sizing};
+use crate::mariadb::sql::{Session, quote_text};
+use crate::mariadb::{CNF, Paths, SECRET_CNF};
+
+/// The account whose password state transfers use.
+const SST_ACCOUNT: &str = "charmed-sst";
+/// Below so many write-sets a cluster is as good as empty: a file copy takes a second, and blocks nobody yet.
+const YOUNG_SEQNO: u64 = 1000;
+
+/// Writes the files; restarts nothing. `running` also changes what a running server can change.
+///
+/// # Errors
+/// When the machine cannot be read or the files cannot be written.
+pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, running: bool) -> anyhow::Result<()> {
+    let memory = machine::memory_limit()?;
+    let volume = machine::disk_space(&paths.volume)?.total;
+    let config = ServerConfig {
+        cluster_name: wanted.cluster_name.clone(),
+        node_name: wanted.unit.replace('/', "-"),
+        node_address: wanted.address,
+        members: members(wanted),
+        sst_method: if running { SstMethod::Mariabackup } else { first_copy(wanted) },
+        datadir: paths.datadir().display().to_string(),
+        sizing: sizing(memory, volume, wanted.use_, wanted.max_connections),
+        applier_threads: u32::try_from(machine::cpu_count()).unwrap_or(1).saturating_mul(2).clamp(2, 32),
+    };
+    file::write_atomic(CNF, cnf::render(&config).as_bytes(), &Mode::new(0o644))?;
+    let mut renewed = None;
+    if let Some(secrets) = secrets {
+        let password = secrets.accepted.get(SST_ACCOUNT).and_then(|accepted| accepted.first());
+        let password = password.context("cannot find the state transfer's password in the cluster's secret")?;
+        let text = cnf::render_secret(SST_ACCOUNT, password);
+        if file::write_atomic(SECRET_CNF, text.as_bytes(), &Mode::owned(0o640, "root", "mysql"))? {
+            renewed = Some(format!("{SST_ACCOUNT}:{password}"));
+        }
+    }
+    if running {
+        apply(&config.sizing, renewed.as_deref())?;
+    }
+    if let Some(secrets) = secrets {
+        // Last: others count on it that a donor here knows the new password.
+        observe::note_credentials(paths, secrets.generation)?;
+    }
+    Ok(())
+}
+
+/// This unit's own address belongs in the list, and the list is never empty: an empty one would found a cluster.
+fn members(wanted: &Wanted) -> Vec<std::net::IpAddr> {
+    let mut members = wanted.members.clone();
+    members.push(wanted.address);
+    members.sort();
+    members.dedup();
+    members
+}
+
+/// How to get the first copy: the stock physical copy sleeps ten seconds in its donor; while the cluster forms and is
+/// as good as empty, a file copy is faster and blocks nobody.
+fn first_copy(wanted: &Wanted) -> SstMethod {
+    if !wanted.forming {
+        return SstMethod::Mariabackup;
+    }
+    let others = wanted.members.iter().filter(|address| **address != wanted.address);
+    let young = others
+        .filter_map(|address| match live::ask(*address) {
+            Asked::Said(live) if live.primary => live.seqno,
+            Asked::Said(_) | Asked::Nobody | Asked::Unclear(_) => None,
+        })
+        .max();
+    if young.is_some_and(|seqno| seqno < YOUNG_SEQNO) { SstMethod::Rsync } else { SstMethod::Mariabackup }
+}
+
+/// Brings a running server in line with its files, as far as it can change while it runs.
+fn apply(sizing: &Sizing, renewed_auth: Option<&str>) -> anyhow::Result<()> {
+    let mut session = Session::open(Duration::from_secs(10))?;
+    let variables = session.pairs(
+        "read the server's variables",
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('max_connections', 'wsrep_sst_method', 'innodb_buffer_pool_size')",
+    )?;
+    let now = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
+    if now("max_connections") != sizing.max_connections.to_string() {
+        session.run("change max_connections", &format!("SET GLOBAL max_connections = {}", sizing.max_connections))?;
+    }
+    // The server rounds the pool up to its chunks; only a real difference is one.
+    let pool: u64 = now("innodb_buffer_pool_size").parse().unwrap_or(0);
+    if pool.abs_diff(sizing.buffer_pool) >= 128 << 20 {
+        let statement = format!("SET GLOBAL innodb_buffer_pool_size = {}", sizing.buffer_pool);
+        session.run("change innodb_buffer_pool_size", &statement)?;
+    }
+    if now("wsrep_sst_method") != SstMethod::Mariabackup.name() {
+        session.run("change wsrep_sst_method", "SET GLOBAL wsrep_sst_method = 'mariabackup'")?;
+    }
+    if let Some(auth) = renewed_auth {
+        session.run("change wsrep_sst_auth", &format!("SET GLOBAL wsrep_sst_auth = {}", quote_text(auth)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! What a member says of itself, now, to whoever asks its agent: not what it published some time ago.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::AGENT_PORT;
+use crate::cluster::{LocalState, Server};
+use crate::host::net::{self, Probe};
+
+/// A member's own words; nothing secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Live {
+    /// Its unit.
+    pub unit: String,
+    /// One word for the server.
+    pub state: String,
+    /// Part of a primary component.
+    pub primary: bool,
+    /// May take traffic.
+    pub ready: bool,
+    /// The history it serves or holds.
+    pub uuid: Option<String>,
+    /// Its last committed write-set.
+    pub seqno: Option<u64>,
+    /// The number of its view.
+    pub conf_id: Option<u64>,
+    /// Members in its view.
+    pub size: u32,
+}
+
+impl Live {
+    /// From what was seen of the local server.
+    pub fn from_server(unit: &str, server: &Server, expected: Option<&str>) -> Self {
+        let mut live = Self { unit: unit.to_owned(), state: word(server).to_owned(), ..Self::default() };
+        if let Server::Answers(galera) = server {
+            live.primary = galera.primary;
+            live.uuid = galera.uuid.as_ref().map(ToString::to_string);
+            live.seqno = galera.seqno;
+            live.conf_id = galera.conf_id;
+            live.size = galera.size;
+            live.ready = ready(server, expected).is_ok();
+        }
+        live
+    }
+}
+
+/// One word for a server.
+pub fn word(server: &Server) -> &'static str {
+    match server {
+        Server::Stopped => "stopped",
+        Server::Starting => "starting",
+        Server::Silent(_) => "silent",
+        Server::Answers(galera) if !galera.primary => "non-primary",
+        Server::Answers(galera) => match galera.state {
+            LocalState::Synced => "synced",
+            LocalState::Donor => "donor",
+            LocalState::Joined => "joined",
+            LocalState::Joining => "joining",
+            LocalState::Undefined => "undefined",
+        },
+    }
+}
+
+/// Whether the server may take traffic: part of a primary component, accepting statements, Synced (or a donor that is
+/// the only one left), serving the expected history. That it answers `SELECT 1` proves nothing.
+///
+/// # Errors
+/// Says what is missing.
+pub fn ready(server: &Server, expected: Option<&str>) -> Result<(), String> {
+    let Server::Answers(galera) = server else {
+        return Err(format!("the server is {}", word(server)));
+    };
+    if !galera.primary {
+        return Err("the server is not part of a primary component".to_owned());
+    }
+    if !galera.ready {
+        return Err("the server does not accept statements (wsrep_ready is OFF)".to_owned());
+    }
+    match (&galera.uuid, expected) {
+        (None, _) => return Err("the server has no cluster UUID".to_owned()),
+        (Some(uuid), Some(expected)) if uuid.as_str() != expected => {
+            return Err(format!("the server is in cluster {uuid}, not in {expected}"));
+        }
+        (Some(_), _) => {}
+    }
+    match galera.state {
+        LocalState::Synced => Ok(()),
+        LocalState::Donor if galera.size <= 1 => Ok(()),
+        LocalState::Donor => Err("the server gives its data to another member, use the others".to_owned()),
+        LocalState::Undefined | LocalState::Joining | LocalState::Joined => Err(format!("the server is {}", word(server))),
+    }
+}
+
+/// An answer from another member, or what its silence is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Its agent's word.
+    Said(Live),
+    /// Nobody is there: neither its agent nor its Galera port answers.
+    Nobody,
+    /// Something runs there, but does not say what.
+    Unclear(String),
+}
+
+/// Asks a member's agent.
+pub fn ask(address: IpAddr) -> Asked {
+    const LIMIT: Duration = Duration::from_secs(2);
+    const GROUP_PORT: u16 = 4567;
+    let answer = net::http_get_local(SocketAddr::new(address, AGENT_PORT), "/status", LIMIT, 65_536);
+    match answer {
+        Ok(answer) => match serde_json::from_slice(&answer.body) {
+            Ok(live) => Asked::Said(live),
+            Err(why) => Asked::Unclear(format!("the agent at {address} says something else: {why}")),
+        },
+        Err(why) => match net::tcp_probe(address, GROUP_PORT, LIMIT) {
+            Probe::Open => Asked::Unclear(format!("a server runs at {address}, but its agent is silent: {why}")),
+            Probe::Refused | Probe::Silent => Asked::Nobody,
+        },
+    }
+}

@@ -1,0 +1,51 @@
+//! Edge 2: this machine in the middle's words. Used by hooks and by the agent; knows nothing of hook tools.
+
+pub mod act;
+pub mod agent_service;
+pub mod configure;
+pub mod departure;
+pub mod journal;
+pub mod live;
+pub mod observe;
+pub mod outage;
+pub mod shown;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::mariadb::sizing::Use;
+
+/// What the server's files are made of: facts of Juju's side, in this machine's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The unit's name.
+    pub unit: String,
+    /// Galera's cluster name.
+    pub cluster_name: String,
+    /// This unit's address.
+    pub address: IpAddr,
+    /// All members' addresses, this one included.
+    pub members: Vec<IpAddr>,
+    /// Part of the formation and never Synced: its first copy may be a file copy, if the others are still empty.
+    pub forming: bool,
+    /// How much of the machine the server may take.
+    pub use_: Use,
+    /// Connections at once; `None` lets the memory decide.
+    pub max_connections: Option<u32>,
+}
+
+/// Passwords by account: the current one first, then the one before while it is still accepted.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secrets {
+    /// Rises with every change.
+    pub generation: u32,
+    /// Account → passwords.
+    pub accepted: BTreeMap<String, Vec<String>>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secrets(generation {})", self.generation)
+    }
+}

@@ -1,0 +1,170 @@
+//! Looking: volume, journal, data directory, server → local facts. Never fails: what could not be read is a value.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{journal, outage};
+use crate::cluster::{Answer, Epoch, Galera, Holds, Installed, LocalState, Node, Position, Server, Volume};
+use crate::host::service_manager::State;
+use crate::host::{Mode, file, machine};
+use crate::mariadb::datadir::{self, Found};
+use crate::mariadb::sql::Session;
+use crate::mariadb::wsrep::GaleraStatus;
+use crate::mariadb::{Paths, install, service};
+
+/// A healthy server answers in milliseconds; one that does not is described, not waited for.
+const SQL_LIMIT: Duration = Duration::from_secs(3);
+
+/// Everything that a decision needs of this machine.
+pub fn observe(paths: &Paths, address: Option<IpAddr>) -> Node {
+    Node {
+        installed: installed(paths),
+        volume: volume(paths),
+        journal: journal::read(paths),
+        holds: holds(paths),
+        server: server(),
+        address,
+        answer: answer(paths),
+        stalled: outage::stalled(paths),
+        credentials_seen: credentials_seen(paths),
+    }
+}
+
+fn installed(paths: &Paths) -> Installed {
+    match install::noted_version(paths) {
+        Some(_) if !super::agent_service::is_installed() => Installed::No("node agent".to_owned()),
+        Some(_) => Installed::Yes,
+        None => Installed::No("packages".to_owned()),
+    }
+}
+
+fn volume(paths: &Paths) -> Volume {
+    match machine::is_mount_point(&paths.volume) {
+        Ok(true) => Volume::Mounted,
+        Ok(false) => Volume::Missing(format!("nothing is mounted on {}", paths.volume.display())),
+        Err(why) => Volume::Missing(why.to_string()),
+    }
+}
+
+/// What lies in the data directory, and, as long as there is no journal, anywhere else on the volume.
+fn holds(paths: &Paths) -> Holds {
+    match datadir::look(paths) {
+        Found::State(state) => match state.uuid.map(|uuid| uuid.parse()) {
+            Some(Ok(uuid)) => Holds::History(uuid),
+            Some(Err(why)) => Holds::Unclear(why),
+            None => Holds::Unclear("data without a history (nil UUID)".to_owned()),
+        },
+        Found::Odd(what) => Holds::Unclear(what),
+        Found::Nothing => match datadir::foreign_files(paths, &[journal::FILE]) {
+            Ok(foreign) if foreign.is_empty() => Holds::Nothing,
+            Ok(foreign) => Holds::Unclear(format!("files that are not ours: {}", foreign.join(" "))),
+            Err(why) => Holds::Unclear(why.to_string()),
+        },
+    }
+}
+
+/// The local server. It is asked first: an answer makes any other question needless.
+pub fn server() -> Server {
+    let silence = match status() {
+        Ok(status) => return Server::Answers(galera(&status)),
+        Err(why) => why,
+    };
+    match service::state() {
+        State::Inactive | State::Failed | State::Absent => Server::Stopped,
+        State::Activating => Server::Starting,
+        State::Deactivating => Server::Silent("it is stopping".to_owned()),
+        State::Other(word) => Server::Silent(format!("systemd calls it {word}")),
+        State::Active => Server::Silent(format!("{silence:#}")),
+    }
+}
+
+fn status() -> anyhow::Result<GaleraStatus> {
+    Ok(GaleraStatus::from_rows(&Session::open(SQL_LIMIT)?.wsrep_status()?))
+}
+
+/// The driver's words in the middle's.
+pub fn galera(status: &GaleraStatus) -> Galera {
+    Galera {
+        primary: status.primary,
+        ready: status.ready && status.connected,
+        state: match status.local_state {
+            1 => LocalState::Joining,
+            2 => LocalState::Donor,
+            3 => LocalState::Joined,
+            4 => LocalState::Synced,
+            _ => LocalState::Undefined,
+        },
+        uuid: status.cluster_uuid.as_deref().and_then(|uuid| uuid.parse().ok()),
+        seqno: status.last_committed,
+        conf_id: status.conf_id,
+        size: status.size,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct AnswerText {
+    epoch: u32,
+    position: Option<String>,
+}
+
+fn answer_path(paths: &Paths) -> PathBuf {
+    paths.state.join("answer.json")
+}
+
+fn answer(paths: &Paths) -> Option<Answer> {
+    let text = file::read_to_string_opt(answer_path(paths)).ok()??;
+    let read: AnswerText = serde_json::from_str(&text).ok()?;
+    let position = match read.position {
+        None => None,
+        // A position that cannot be read is no answer at all.
+        Some(text) => Some(text.parse::<Position>().ok()?),
+    };
+    Some(Answer { epoch: Epoch(read.epoch), position })
+}
+
+/// Writes an answer down: it stands until the server is started again.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn write_answer(paths: &Paths, answer: &Answer) -> anyhow::Result<()> {
+    let text = AnswerText { epoch: answer.epoch.0, position: answer.position.as_ref().map(ToString::to_string) };
+    file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
+    file::write_atomic(answer_path(paths), serde_json::to_string(&text)?.as_bytes(), &Mode::new(0o600))?;
+    Ok(())
+}
+
+/// Whether this unit holds its server still for a recovery.
+pub fn has_answered(paths: &Paths) -> bool {
+    answer(paths).is_some()
+}
+
+/// Withdraws it.
+///
+/// # Errors
+/// When it cannot be removed.
+pub(super) fn withdraw_answer(paths: &Paths) -> anyhow::Result<()> {
+    file::remove_opt(answer_path(paths))?;
+    Ok(())
+}
+
+fn credentials_path(paths: &Paths) -> PathBuf {
+    paths.state.join("credentials-generation")
+}
+
+fn credentials_seen(paths: &Paths) -> u32 {
+    let text = file::read_to_string_opt(credentials_path(paths)).ok().flatten().unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+/// Notes which generation the server's files hold.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn note_credentials(paths: &Paths, generation: u32) -> anyhow::Result<()> {
+    file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
+    file::write_atomic(credentials_path(paths), generation.to_string().as_bytes(), &Mode::new(0o600))?;
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! What the last hook pass has shown, left for the agent: as soon as it is no longer true, the agent asks for another
+//! pass.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::Server;
+use crate::host::{Mode, file};
+use crate::mariadb::Paths;
+
+use super::live;
+
+/// The note.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Shown {
+    /// This unit.
+    pub unit: String,
+    /// The facts that were shown, as [`fingerprint`] puts them.
+    pub fingerprint: String,
+    /// Look again after so many seconds, whatever happens.
+    pub look_again_s: Option<u32>,
+    /// The charm's directory.
+    pub charm_dir: String,
+    /// Juju's program for a hook pass from outside.
+    pub exec: String,
+    /// The history that this member should serve.
+    pub expected: Option<String>,
+}
+
+fn path(paths: &Paths) -> PathBuf {
+    paths.state.join("shown.json")
+}
+
+/// The facts that a status shows: no sequence numbers, no view numbers, nothing that changes by itself.
+pub fn fingerprint(server: &Server, stalled: bool) -> String {
+    let (size, uuid) = match server {
+        Server::Answers(galera) => (galera.size, galera.uuid.as_ref().map(ToString::to_string).unwrap_or_default()),
+        Server::Stopped | Server::Starting | Server::Silent(_) => (0, String::new()),
+    };
+    format!("{} {size} {uuid} stalled={stalled}", live::word(server))
+}
+
+/// Leaves the note.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(paths: &Paths, shown: &Shown) -> anyhow::Result<()> {
+    file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
+    let text = serde_json::to_string(shown).context("cannot write what was shown")?;
+    file::write_atomic(path(paths), text.as_bytes(), &Mode::new(0o600))?;
+    Ok(())
+}
+
+/// Reads it.
+pub fn read(paths: &Paths) -> Option<Shown> {
+    let text = file::read_to_string_opt(path(paths)).ok()??;
+    serde_json::from_str(&text).ok()
+}
