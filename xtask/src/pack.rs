@@ -32,7 +32,7 @@ pub(crate) fn run(profile: Profile) -> anyhow::Result<()> {
     let (root, architecture) = (build::root(), build::architecture()?);
     let executable = build::executable(NAME, profile)?;
     let executable = match profile {
-        Profile::Release => executable,
+        Profile::Charm => executable,
         Profile::Dev => stripped(&executable)?,
     };
     let program = fs::read(&executable).with_context(|| format!("cannot read {}", executable.display()))?;
@@ -40,7 +40,7 @@ pub(crate) fn run(profile: Profile) -> anyhow::Result<()> {
     binary::check(&needs)?;
 
     let bytes = archive(&root, &program, architecture)?;
-    if profile == Profile::Release && bytes.len() > SIZE_MAX {
+    if profile == Profile::Charm && bytes.len() > SIZE_MAX {
         bail!("cannot accept an archive of {} bytes: the limit is {SIZE_MAX}", bytes.len());
     }
     let file_name = format!("{NAME}_{architecture}.charm");

@@ -9,9 +9,9 @@ use crate::binary;
 use crate::build::{self, Profile};
 use crate::pack;
 
-/// Builds in release mode and weighs the result.
+/// Builds it as it travels and weighs the result.
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
-    let executable = build::executable(pack::NAME, Profile::Release)?;
+    let executable = build::executable(pack::NAME, Profile::Charm)?;
     let program = fs::read(&executable).with_context(|| format!("cannot read {}", executable.display()))?;
     let needs = binary::needs(&program)?;
     let archive = pack::archive(&build::root(), &program, build::architecture()?)?;
