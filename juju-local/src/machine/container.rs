@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -19,6 +20,8 @@ pub struct Containers {
     model: String,
     dir: PathBuf,
     network: Network,
+    /// Several machines are made at once; one of them makes the bridge.
+    bridge: Mutex<()>,
 }
 
 impl Containers {
@@ -27,7 +30,7 @@ impl Containers {
     /// # Errors
     /// When no network is free.
     pub fn open(model: &str, dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self { model: model.to_owned(), dir: dir.to_owned(), network: Network::open(dir)? })
+        Ok(Self { model: model.to_owned(), dir: dir.to_owned(), network: Network::open(dir)?, bridge: Mutex::new(()) })
     }
 
     fn machine_dir(&self, id: u32) -> PathBuf {
@@ -114,6 +117,11 @@ impl Containers {
         Ok(())
     }
 
+    fn network_up(&self) -> anyhow::Result<()> {
+        let _one = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
+        self.network.up_once()
+    }
+
     fn wait_for_systemd(&self, id: u32) -> anyhow::Result<()> {
         let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
@@ -170,7 +178,7 @@ impl Containers {
 impl Machines for Containers {
     fn create(&self, id: u32, address: &str, mounts: &[Mount], progress: &dyn Fn(&str)) -> anyhow::Result<()> {
         let image = base::ensure(progress)?;
-        self.network.up_once()?;
+        self.network_up()?;
         let dir = self.machine_dir(id);
         for part in ["upper", "work", "root", "run", "storage", "archives/partial"] {
             fs::create_dir_all(dir.join(part))?;
@@ -209,6 +217,10 @@ impl Machines for Containers {
         self.machine_dir(id).join("root")
     }
 
+    fn view(&self, id: u32) -> Option<PathBuf> {
+        Some(Path::new("/proc").join(self.leader(id)?.to_string()).join("root"))
+    }
+
     fn run_dir(&self, id: u32) -> PathBuf {
         self.machine_dir(id).join("run")
     }
@@ -245,7 +257,7 @@ impl Machines for Containers {
 
     fn power_on(&self, id: u32) -> anyhow::Result<()> {
         let (address, mounts) = self.settings(id)?;
-        self.network.up_once()?;
+        self.network_up()?;
         self.start(id, &address, &mounts)
     }
 
