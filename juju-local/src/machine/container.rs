@@ -102,8 +102,26 @@ impl Containers {
         fs::write(dir.join("pid"), child.id().to_string())?;
         // Somebody must collect the launcher when it ends.
         std::thread::spawn(move || child.wait());
-        self.wait_for_systemd(id)?;
-        let leader = self.leader(id).context("cannot find the machine's first process")?.to_string();
+        // The network first: services that start with the machine look for others at once.
+        self.connect(id, address)?;
+        self.wait_for_systemd(id)
+    }
+
+    /// Gives the machine its address, as soon as it has a network of its own.
+    fn connect(&self, id: u32, address: &str) -> anyhow::Result<()> {
+        let until = Instant::now() + Duration::from_secs(10);
+        let leader = loop {
+            // The cable's end appears in the machine's own network once the launcher has made it.
+            if let Some(leader) = self.leader(id) {
+                if attempt("nsenter", &["-t", &leader.to_string(), "-n", "ip", "link", "show", "host0"]) {
+                    break leader.to_string();
+                }
+            }
+            if Instant::now() > until || self.launcher(id).is_none() {
+                anyhow::bail!("machine {id} did not start: {}", self.console_tail(id));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
         let inside = |args: &[&str]| {
             let mut all = vec!["-t", leader.as_str(), "-n", "ip"];
             all.extend(args);
@@ -117,32 +135,32 @@ impl Containers {
         Ok(())
     }
 
+    fn console_tail(&self, id: u32) -> String {
+        let log = fs::read_to_string(self.machine_dir(id).join("console.log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(3).collect();
+        tail.into_iter().rev().collect::<Vec<_>>().join(" / ")
+    }
+
     fn network_up(&self) -> anyhow::Result<()> {
         let _one = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
         self.network.up_once()
     }
 
+    /// Up to the basic target: services behind it may take as long as they like.
     fn wait_for_systemd(&self, id: u32) -> anyhow::Result<()> {
         let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
             if let Some(leader) = self.leader(id) {
-                let state = Command::new("nsenter")
-                    .args(["-t", &leader.to_string(), "-a", "systemctl", "is-system-running"])
-                    .stderr(Stdio::null())
-                    .output();
-                let state = state.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
-                if ["running", "degraded"].contains(&state.as_str()) {
+                if attempt(
+                    "nsenter",
+                    &["-t", &leader.to_string(), "-a", "systemctl", "-q", "is-active", "basic.target"],
+                ) {
                     return Ok(());
                 }
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let log = fs::read_to_string(self.machine_dir(id).join("console.log")).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(3).collect();
-        anyhow::bail!(
-            "machine {id} did not come up within 30 s: {}",
-            tail.into_iter().rev().collect::<Vec<_>>().join(" / ")
-        )
+        anyhow::bail!("machine {id} did not come up within 30 s: {}", self.console_tail(id))
     }
 
     fn settings(&self, id: u32) -> anyhow::Result<(String, Vec<Mount>)> {
