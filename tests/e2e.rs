@@ -73,7 +73,7 @@ fn passwords_are_kept(model: &Model) {
         let shown = model.run(&["show-unit", &unit]);
         let processes = model.shell(&unit, "ps axww -o args; ps axwwe -o args --user mysql");
         // What everybody may read, on the machine's own disk and in its run directory.
-        let readable = model.shell(&unit, "find /etc /run /var/lib/mariadb-galera /var/log /tmp /usr/local -xdev -type f -perm -o+r -print0 2>/dev/null | xargs -0 cat 2>/dev/null | strings");
+        let readable = model.shell(&unit, "find /etc /run /var/lib/mariadb-galera /var/log /tmp /usr/local -xdev -type f -perm -o+r -print0 2>/dev/null | xargs -0 cat 2>/dev/null | tr -cd '[:print:]\\n'");
         for password in &passwords {
             for (where_, text) in
                 [("show-unit", &shown), ("debug-log", &log), ("ps", &processes), ("readable files", &readable)]

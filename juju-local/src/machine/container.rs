@@ -109,7 +109,7 @@ impl Containers {
 
     /// Gives the machine its address, as soon as it has a network of its own.
     fn connect(&self, id: u32, address: &str) -> anyhow::Result<()> {
-        let until = Instant::now() + Duration::from_secs(10);
+        let begin = Instant::now();
         let leader = loop {
             // The cable's end appears in the machine's own network once the launcher has made it.
             if let Some(leader) = self.leader(id) {
@@ -117,7 +117,9 @@ impl Containers {
                     break leader.to_string();
                 }
             }
-            if Instant::now() > until || self.launcher(id).is_none() {
+            // A launcher that has only just been forked does not look like one yet.
+            let gone = begin.elapsed() > Duration::from_secs(2) && self.launcher(id).is_none();
+            if gone || begin.elapsed() > Duration::from_secs(15) {
                 anyhow::bail!("machine {id} did not start: {}", self.console_tail(id));
             }
             std::thread::sleep(Duration::from_millis(10));
