@@ -66,34 +66,41 @@ fn pass(paths: &Paths, model: &Model) -> Pass {
     let secrets = model.passwords.as_ref().map(translate::secrets);
     let mut settled = false;
     let mut acted: Option<(Decision, Outcome)> = None;
+    let (mut observation, mut now) = look_and_decide(paths, model);
     for _ in 0..ROUNDS_MAX {
-        let observation = look(paths, model);
-        let decision = decide(&observation);
-        let repeated = acted.as_ref().is_some_and(|(before, _)| before.steps == decision.steps);
-        if decision.steps.is_empty() || repeated {
+        let repeated = acted.as_ref().is_some_and(|(before, _)| before.steps == now.steps);
+        if now.steps.is_empty() || repeated {
             break;
         }
-        // What every pass does is no news.
-        let news = decision.steps.iter().any(|step| *step != Step::Configure);
+        // What every pass does is no news, and changes nothing that would have to be looked at again.
+        let news = now.steps.iter().any(|step| *step != Step::Configure);
         if news {
-            log::info(&describe(&decision))
-        } else {
-            log::debug(&describe(&decision))
+            log::info(&describe(&now));
         }
         let wanted = translate::wanted(model, &observation);
-        let outcome = carry_out(paths, &decision.steps, wanted.as_ref(), secrets.as_ref());
-        settled |= matches!(outcome, Outcome::Done)
-            && decision.steps.iter().any(|s| matches!(s, Step::SettleCredentials { .. }));
-        let go_on = matches!(outcome, Outcome::Done);
-        acted = Some((decision, outcome));
+        let running = observation.node.server.synced().is_some();
+        let outcome = carry_out(paths, &now.steps, wanted.as_ref(), secrets.as_ref(), running);
+        settled |=
+            matches!(outcome, Outcome::Done) && now.steps.iter().any(|s| matches!(s, Step::SettleCredentials { .. }));
+        let go_on = news && matches!(outcome, Outcome::Done);
+        acted = Some((now.clone(), outcome));
+        if news || !matches!(acted, Some((_, Outcome::Done))) {
+            (observation, now) = look_and_decide(paths, model);
+        }
         if !go_on {
             break;
         }
     }
-    let observation = look(paths, model);
-    let now = decide(&observation);
+    // The files may hold newer passwords than they did at the first look, and the others wait to hear of it.
+    observation.node.credentials_seen = crate::node::observe::credentials_seen(paths);
     let (decision, outcome) = acted.unwrap_or_else(|| (now.clone(), Outcome::Done));
     Pass { decision, outcome, observation, now, settled }
+}
+
+fn look_and_decide(paths: &Paths, model: &Model) -> (Observation, Decision) {
+    let observation = look(paths, model);
+    let decision = decide(&observation);
+    (observation, decision)
 }
 
 fn look(paths: &Paths, model: &Model) -> Observation {
@@ -106,6 +113,7 @@ fn carry_out(
     steps: &[Step],
     wanted: Option<&Wanted>,
     secrets: Option<&crate::node::Secrets>,
+    running: bool,
 ) -> Outcome {
     let mut progress = |text: &str| {
         let status = Status { level: Level::Maintenance, message: text.to_owned() };
@@ -113,7 +121,7 @@ fn carry_out(
             log::warning(&format!("cannot show progress: {why:#}"));
         }
     };
-    let outcome = act(steps, &mut Hands { paths, wanted, secrets, progress: &mut progress });
+    let outcome = act(steps, &mut Hands { paths, wanted, secrets, running, progress: &mut progress });
     match &outcome {
         Outcome::Done => {}
         Outcome::Skipped(why) => log::info(&format!("not done: {why}")),

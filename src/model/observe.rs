@@ -39,14 +39,22 @@ pub struct Model {
 /// When Juju itself cannot be asked, or the leader's databag cannot be read: deciding without it could permit a second
 /// cluster. Juju runs the hook again.
 pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
-    let config = juju::config::all().context("cannot read the options")?;
-    let options = settings::read(&config, me.app());
-    let relation = juju::relation::ids(PEER_ENDPOINT).context("cannot find the peer relation")?.into_iter().next();
+    // Each question is a process of its own that mostly waits: they are asked side by side.
+    let (config, relations, address, leader, planned) = std::thread::scope(|scope| {
+        let config = scope.spawn(juju::config::all);
+        let relations = scope.spawn(|| juju::relation::ids(PEER_ENDPOINT));
+        let address = scope.spawn(address);
+        let leader = scope.spawn(juju::leader::is_leader);
+        let planned = scope.spawn(planned);
+        (joined(config), joined(relations), joined(address), joined(leader), joined(planned))
+    });
+    let options = settings::read(&config?.context("cannot read the options")?, me.app());
+    let relation = relations?.context("cannot find the peer relation")?.into_iter().next();
     let mut model = Model {
         juju: Juju {
             event,
             leader: false,
-            planned: Planned::Unknown("not asked".to_owned()),
+            planned: planned?,
             peers: Peers::NotYet,
             app: AppBag::default(),
             settings: options.as_ref().map(|o| o.cluster.clone()).map_err(Clone::clone),
@@ -57,29 +65,44 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
         options: options.ok(),
         passwords: None,
         credentials: None,
-        address: address(),
+        address: address?,
     };
     let Some(relation) = relation else {
         return Ok(model);
     };
-    model.juju.leader = juju::leader::is_leader().context("cannot tell who leads")?;
-    model.juju.planned = planned();
+    model.juju.leader = leader?.context("cannot tell who leads")?;
     let own: UnitName = me.to_string().parse().map_err(|_| anyhow::anyhow!("cannot use {me} as a unit name"))?;
-    model.own_bag = juju::relation::get_unit(&relation, &own).context("cannot read our own databag")?;
+    let (own_bag, units, app) = std::thread::scope(|scope| {
+        let own_bag = scope.spawn(|| juju::relation::get_unit(&relation, &own));
+        let units = scope.spawn(|| juju::relation::list(&relation));
+        let app = scope.spawn(|| juju::relation::get_app(&relation, me.app()));
+        (joined(own_bag), joined(units), joined(app))
+    });
+    model.own_bag = own_bag?.context("cannot read our own databag")?;
+    let app = app?.context("cannot read the application's databag")?;
+    let units = units?.context("cannot list the peers")?;
+    let (bags, credentials) = std::thread::scope(|scope| {
+        let credentials = scope.spawn(|| credentials::read(&app));
+        let bags: Vec<_> = units.iter().map(|unit| scope.spawn(|| juju::relation::get_unit(&relation, unit))).collect();
+        (bags.into_iter().map(joined).collect::<Vec<_>>(), joined(credentials))
+    });
     let mut peers = BTreeMap::new();
-    for unit in juju::relation::list(&relation).context("cannot list the peers")? {
-        let bag =
-            juju::relation::get_unit(&relation, &unit).with_context(|| format!("cannot read the databag of {unit}"))?;
+    for (unit, bag) in units.iter().zip(bags) {
+        let bag = bag?.with_context(|| format!("cannot read the databag of {unit}"))?;
         let name: Unit = unit.to_string().parse().map_err(|why: String| anyhow::anyhow!(why))?;
         peers.insert(name, peer_data::read_peer(&bag));
     }
     model.juju.peers = Peers::Known(peers);
-    let app = juju::relation::get_app(&relation, me.app()).context("cannot read the application's databag")?;
-    let (known, passwords, text) = credentials::read(&app)?;
+    let (known, passwords, text) = credentials??;
     model.juju.app = peer_data::read_app(&app, known).map_err(|why| anyhow::anyhow!(why))?;
     model.passwords = passwords;
     model.credentials = text;
     Ok(model)
+}
+
+/// What a thread came to; one that panicked fails the hook, which Juju runs again.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> anyhow::Result<T> {
+    thread.join().map_err(|_| anyhow::anyhow!("cannot ask Juju: internal error"))
 }
 
 fn planned() -> Planned {

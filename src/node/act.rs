@@ -19,6 +19,8 @@ pub struct Hands<'a> {
     pub wanted: Option<&'a Wanted>,
     /// The passwords, once they are at hand.
     pub secrets: Option<&'a Secrets>,
+    /// The server was a full member when it was looked at.
+    pub running: bool,
     /// Told what takes long.
     pub progress: &'a mut dyn FnMut(&str),
 }
@@ -66,8 +68,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             let Some(wanted) = hands.wanted else {
                 return Ok(Some("the address or the cluster's name is not known yet".to_owned()));
             };
-            let running = observe::server().synced().is_some();
-            configure::configure(paths, wanted, hands.secrets, running)?;
+            configure::configure(paths, wanted, hands.secrets, hands.running)?;
         }
         Step::Advance(next) => change_journal(paths, |entry| entry.db_init = entry.db_init.max(*next))?,
         Step::Bootstrap { epoch, from, ask } => return bootstrap(paths, *epoch, from.as_ref(), ask),

@@ -34,7 +34,8 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
         sizing: sizing(memory, volume, wanted.use_, wanted.max_connections),
         applier_threads: u32::try_from(machine::cpu_count()).unwrap_or(1).saturating_mul(2).clamp(2, 32),
     };
-    file::write_atomic(CNF, cnf::render(&config).as_bytes(), &Mode::new(0o644))?;
+    let text = cnf::render(&config);
+    file::write_atomic(CNF, text.as_bytes(), &Mode::new(0o644))?;
     let mut renewed = None;
     if let Some(secrets) = secrets {
         let password = secrets.accepted.get(SST_ACCOUNT).and_then(|accepted| accepted.first());
@@ -44,8 +45,11 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
             renewed = Some(format!("{SST_ACCOUNT}:{password}"));
         }
     }
-    if running {
+    // Asked of the server only when it may not know yet: what was applied is noted behind it, not before.
+    let applied = paths.state.join("applied.cnf");
+    if running && (renewed.is_some() || file::read_to_string_opt(&applied)?.as_deref() != Some(text.as_str())) {
         apply(&config.sizing, renewed.as_deref())?;
+        file::write_atomic(&applied, text.as_bytes(), &Mode::new(0o600))?;
     }
     if let Some(secrets) = secrets {
         // Last: others count on it that a donor here knows the new password.

@@ -155,7 +155,8 @@ fn credentials_path(paths: &Paths) -> PathBuf {
     paths.state.join("credentials-generation")
 }
 
-fn credentials_seen(paths: &Paths) -> u32 {
+/// The generation of credentials that the server's files hold; zero for none.
+pub fn credentials_seen(paths: &Paths) -> u32 {
     let text = file::read_to_string_opt(credentials_path(paths)).ok().flatten().unwrap_or_default();
     text.trim().parse().unwrap_or(0)
 }
