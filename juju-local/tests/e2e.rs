@@ -1,0 +1,161 @@
+//! Real machines, made and removed: what no test below can show. Needs root and a minute, so it passes over itself
+//! without `RUN_E2E=1`.
+#![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "a test that panics has failed, which is its purpose")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use juju_local::machine::{Containers, Machines as _, Mount, check_host};
+
+fn host(command: &str) -> String {
+    let output = Command::new("sh").args(["-c", command]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A model's machines, and what a shell in one of them says.
+struct Site {
+    dir: tempfile::TempDir,
+    machines: Containers,
+}
+
+impl Site {
+    fn new() -> Self {
+        check_host().unwrap();
+        let dir = tempfile::Builder::new().prefix("juju-local-test-").tempdir_in("/var/lib").unwrap();
+        let model = dir.path().join("models/test");
+        std::fs::create_dir_all(&model).unwrap();
+        Self { machines: Containers::open("test", &model).unwrap(), dir }
+    }
+
+    fn say(&self, id: u32, command: &str) -> Result<String, String> {
+        let argv = ["sh", "-ec", command].map(str::to_owned);
+        let env = BTreeMap::from([
+            ("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+            ("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned()),
+        ]);
+        let child = self.machines.spawn(id, &argv, &env, "/tmp").map_err(|why| why.to_string())?;
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    fn until(&self, id: u32, command: &str) {
+        let begun = Instant::now();
+        while self.say(id, command).is_err() {
+            let log = self.say(id, "cat /root/boots");
+            assert!(begun.elapsed() < Duration::from_secs(20), "machine {id} never managed: {command}; boots: {log:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        // Also after a failure: machines must not outlive the test.
+        let _ = self.machines.destroy_all();
+    }
+}
+
+fn timed<T>(what: &str, act: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let result = act();
+    eprintln!("{what}: {:.2} s", begun.elapsed().as_secs_f64());
+    result
+}
+
+#[test]
+fn machines_live_and_leave_nothing() {
+    if std::env::var_os("RUN_E2E").is_none() {
+        return;
+    }
+    let site = Site::new();
+    let disk = Mount { id: "data/0".to_owned(), location: "/srv/data".to_owned(), size: "64M".to_owned() };
+    let addresses: Vec<String> = (0..3).map(|id| site.machines.address(id, 9)).collect();
+    assert!(addresses[0].ends_with(".9") && addresses[1].ends_with(".10"), "{addresses:?}");
+    for (id, address) in (0..).zip(&addresses[..2]) {
+        let progress = |line: &str| eprintln!("{line}");
+        let disks = std::slice::from_ref(&disk);
+        timed("create", || site.machines.create(id, address, disks, &progress).unwrap());
+    }
+
+    // A machine is a machine: a name, an address, init, neighbours, a way out.
+    assert_eq!(site.say(0, "hostname").unwrap(), "juju-test-0");
+    assert_eq!(site.say(0, "pwd; cat /proc/1/comm").unwrap(), "/tmp\nsystemd");
+    assert_eq!(site.say(0, "hostname -I").unwrap(), addresses[0]);
+    assert_eq!(site.say(0, "systemctl is-active juju-network").unwrap(), "active");
+    let ping = format!("ping -c1 -W2 {}", addresses[1]);
+    timed("install", || site.say(0, "apt-get install -qq iputils-ping >/dev/null 2>&1").unwrap());
+    site.say(0, &ping).unwrap();
+
+    // A later machine finds what an earlier one has downloaded.
+    timed("create the third", || site.machines.create(2, &addresses[2], &[], &|_| ()).unwrap());
+    let packages = site.say(2, "ls /var/cache/apt/archives").unwrap();
+    assert!(packages.contains("iputils-ping"), "{packages}");
+
+    // A cut cable, and a mended one.
+    site.machines.network(1, false).unwrap();
+    site.say(0, &ping).unwrap_err();
+    site.machines.network(1, true).unwrap();
+    site.until(0, &ping);
+
+    // A disk of the asked size, which can be full.
+    let full = site.say(0, "head -c 200M /dev/zero > /srv/data/big").unwrap_err();
+    assert!(full.contains("No space left"), "{full}");
+    site.say(0, "rm /srv/data/big; echo kept > /srv/data/file; echo kept > /root/file").unwrap();
+
+    // Services see address and disk as soon as they start: each boot leaves both in a file.
+    let service = "[Unit]\nAfter=network.target\n[Service]\nType=oneshot\n\
+                   ExecStart=/bin/sh -c 'echo $(cat /srv/data/file) $(hostname -I) >> /root/boots'\n\
+                   [Install]\nWantedBy=multi-user.target\n";
+    site.say(0, &format!("cat > /etc/systemd/system/seen.service <<\\EOF\n{service}EOF\nsystemctl enable -q seen"))
+        .unwrap();
+    let booted = |times: usize| {
+        let line = format!("kept {}\n", addresses[0]);
+        site.until(0, &format!("cat > /root/want <<\\EOF\n{}EOF\ncmp /root/boots /root/want", line.repeat(times)));
+    };
+
+    let before = site.machines.leader(0);
+    timed("power cut", || site.machines.power_off(0).unwrap());
+    assert!(!site.machines.is_up(0));
+    timed("power on", || site.machines.power_on(0).unwrap());
+    assert_ne!(site.machines.leader(0), before);
+    assert_eq!(site.say(0, "cat /root/file /srv/data/file").unwrap(), "kept\nkept");
+    booted(1);
+
+    timed("reboot", || site.machines.reboot(0).unwrap());
+    booted(2);
+
+    // A reboot from inside needs nobody outside.
+    let before = site.machines.leader(0);
+    let _ = site.say(0, "systemctl reboot");
+    timed("reboot from inside", || {
+        let begun = Instant::now();
+        while site.machines.leader(0).is_none_or(|now| Some(now) == before) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the machine did not come back");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    booted(3);
+    site.until(0, &ping);
+
+    // One goes, the others stay; then all go, and nothing is left.
+    let at = site.dir.path().display().to_string();
+    timed("destroy", || site.machines.destroy(1).unwrap());
+    assert!(site.machines.is_up(0) && !Path::new(&format!("{at}/models/test/machines/1")).exists());
+    let subnet = std::fs::read_to_string(site.dir.path().join("models/test/subnet")).unwrap();
+    timed("destroy all", || site.machines.destroy_all().unwrap());
+    let late = site.machines.create(3, &addresses[2], &[], &|_| ()).unwrap_err();
+    assert_eq!(late.to_string(), "cannot start a machine: the model is being destroyed");
+    for leftover in [
+        format!("grep {at} /proc/mounts"),
+        format!("losetup -l | grep {at}"),
+        format!("ps -eo args | grep [j]l{subnet}-"),
+        format!("ip -o link | grep -E 'jl(br)?{subnet}[-:@]'"),
+        format!("nft list tables | grep juju_local_{subnet}$"),
+        format!("ls {at}/models/test/machines"),
+    ] {
+        assert_eq!(host(&leftover), "", "{leftover}");
+    }
+}
