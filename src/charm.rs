@@ -73,10 +73,17 @@ fn pass(paths: &Paths, model: &Model) -> Pass {
         if decision.steps.is_empty() || repeated {
             break;
         }
-        log::info(&describe(&decision));
+        // What every pass does is no news.
+        let news = decision.steps.iter().any(|step| *step != Step::Configure);
+        if news {
+            log::info(&describe(&decision))
+        } else {
+            log::debug(&describe(&decision))
+        }
         let wanted = translate::wanted(model, &observation);
         let outcome = carry_out(paths, &decision.steps, wanted.as_ref(), secrets.as_ref());
-        settled |= matches!(outcome, Outcome::Done) && decision.steps.iter().any(|s| matches!(s, Step::SettleCredentials { .. }));
+        settled |= matches!(outcome, Outcome::Done)
+            && decision.steps.iter().any(|s| matches!(s, Step::SettleCredentials { .. }));
         let go_on = matches!(outcome, Outcome::Done);
         acted = Some((decision, outcome));
         if !go_on {
@@ -119,8 +126,13 @@ fn carry_out(
 fn publish(paths: &Paths, model: &Model, pass: &Pass) -> anyhow::Result<()> {
     let report = pass.observation.node.report();
     publish::report(model, &report)?;
-    let commits: Vec<Commit> =
-        pass.now.commits.iter().filter(|c| pass.settled || !matches!(c, Commit::CredentialsSettled { .. })).cloned().collect();
+    let commits: Vec<Commit> = pass
+        .now
+        .commits
+        .iter()
+        .filter(|c| pass.settled || !matches!(c, Commit::CredentialsSettled { .. }))
+        .cloned()
+        .collect();
     publish::commit(model, &commits)?;
     let status = match &pass.outcome {
         Outcome::Failed(why) => Status { level: Level::Blocked, message: format!("{why:#}; tries again by itself") },

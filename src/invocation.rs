@@ -75,7 +75,9 @@ fn hook(name: &str, me: Option<String>, departing: Option<String>) -> HookName {
     match name {
         "upgrade-charm" => return HookName::UpgradeCharm,
         // The server cannot run without any of these three: the first one that goes ends it.
-        "stop" | "data-storage-detaching" | "logs-storage-detaching" | "temp-storage-detaching" => return HookName::Leaving,
+        "stop" | "data-storage-detaching" | "logs-storage-detaching" | "temp-storage-detaching" => {
+            return HookName::Leaving;
+        }
         "data-storage-attached" | "logs-storage-attached" | "temp-storage-attached" => return HookName::VolumeAttached,
         "remove" => return HookName::Remove,
         "secret-remove" => {
@@ -110,8 +112,9 @@ pub fn charm_dir() -> String {
 /// # Errors
 /// When Juju did not call us, or gave a name that is none.
 pub fn unit_name() -> anyhow::Result<Unit> {
-    let name = host::env("JUJU_UNIT_NAME")
-        .ok_or_else(|| anyhow::anyhow!("cannot tell the unit's name: JUJU_UNIT_NAME is not set, was this started by Juju?"))?;
+    let name = host::env("JUJU_UNIT_NAME").ok_or_else(|| {
+        anyhow::anyhow!("cannot tell the unit's name: JUJU_UNIT_NAME is not set, was this started by Juju?")
+    })?;
     name.parse().map_err(|why: String| anyhow::anyhow!(why))
 }
 

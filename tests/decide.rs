@@ -1,6 +1,7 @@
 //! Stories: what the units decide, told in `tests/decide/*.txt`. A line is a command; what it prints stands below it
 //! behind `| `. `UPDATE_EXPECT=1 cargo test --test decide` rewrites the files, to be read as a diff.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::disallowed_methods, reason = "a test reads its own files")]
 
 mod support;
 

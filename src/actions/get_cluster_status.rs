@@ -105,7 +105,9 @@ fn table(rows: &[Value]) -> String {
                 .map(|column| match &row[*column] {
                     Value::Null => "-".to_owned(),
                     Value::String(text) => text.clone(),
-                    other => other.to_string(),
+                    other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                        other.to_string()
+                    }
                 })
                 .collect(),
         );

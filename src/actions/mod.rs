@@ -43,7 +43,7 @@ fn model() -> anyhow::Result<Model> {
 }
 
 /// The account that a request names: one of those whose password is of use to a person.
-fn account<'a>(params: &'a BTreeMap<String, Value>) -> anyhow::Result<&'a str> {
+fn account(params: &BTreeMap<String, Value>) -> anyhow::Result<&str> {
     const NAMED: [&str; 3] = ["charmed-operator", "charmed-stats", "charmed-backup"];
     let name = text(params, "username", NAMED[0]);
     if NAMED.contains(&name) {

@@ -48,7 +48,9 @@ impl Bell {
         }
         match self.socket.recv(&mut buffer) {
             Ok(_) => {}
-            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => return,
+            Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {
+                return;
+            }
             Err(_) => crate::host::clock::sleep(limit),
         }
         if self.socket.set_nonblocking(true).is_ok() {

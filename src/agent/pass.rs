@@ -47,7 +47,8 @@ impl Runner {
 fn run(note: &Shown) -> anyhow::Result<()> {
     let dir = Path::new(&note.charm_dir);
     // An archive of links has no dispatch; any link is the same program, which believes the path below.
-    let program = if file::exists(dir.join("dispatch"))? { dir.join("dispatch") } else { dir.join("hooks/update-status") };
+    let program =
+        if file::exists(dir.join("dispatch"))? { dir.join("dispatch") } else { dir.join("hooks/update-status") };
     let command = format!("JUJU_DISPATCH_PATH=hooks/agent-event {}", program.display());
     let exec = which::which_in(&note.exec, Some("/usr/bin:/usr/local/bin:/snap/bin"), "/")
         .map_err(|_| anyhow::anyhow!("cannot start a hook pass: {} is not on this machine", note.exec))?;

@@ -10,6 +10,8 @@ use anyhow::Context as _;
 
 use super::Seen;
 use crate::AGENT_PORT;
+use crate::mariadb::Paths;
+use crate::node::departure;
 
 const HEAD_BYTES_MAX: usize = 8192;
 const LIMIT: Duration = Duration::from_secs(2);
@@ -44,7 +46,9 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
             return;
         }
     }
-    let (live, ready) = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (mut live, ready) = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    // Read now and not a second ago: those who leave count on it.
+    live.leaving = departure::ticket(&Paths::default());
     let (status, kind, body) = respond(&String::from_utf8_lossy(&head), &live, &ready);
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -54,10 +58,16 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
 }
 
 /// Status line, content type and body for a request's head.
-fn respond(head: &str, live: &crate::node::live::Live, ready: &Result<(), String>) -> (&'static str, &'static str, String) {
+fn respond(
+    head: &str,
+    live: &crate::node::live::Live,
+    ready: &Result<(), String>,
+) -> (&'static str, &'static str, String) {
     let mut words = head.lines().next().unwrap_or_default().split(' ');
     match (words.next(), words.next()) {
-        (Some("GET"), Some("/status")) => ("200 OK", "application/json", serde_json::to_string(live).unwrap_or_default()),
+        (Some("GET"), Some("/status")) => {
+            ("200 OK", "application/json", serde_json::to_string(live).unwrap_or_default())
+        }
         (Some("GET"), Some("/health" | "/")) => match ready {
             Ok(()) => ("200 OK", "text/plain", "ready\n".to_owned()),
             Err(why) => ("503 Service Unavailable", "text/plain", format!("{why}\n")),
@@ -79,7 +89,10 @@ mod tests {
             format!("{status}: {}", body.trim_end())
         };
         assert_eq!(said("GET /health HTTP/1.1\r\n\r\n", Ok(())), "200 OK: ready");
-        assert_eq!(said("GET /health HTTP/1.1\r\n\r\n", Err("no quorum".to_owned())), "503 Service Unavailable: no quorum");
+        assert_eq!(
+            said("GET /health HTTP/1.1\r\n\r\n", Err("no quorum".to_owned())),
+            "503 Service Unavailable: no quorum"
+        );
         assert!(said("GET /status HTTP/1.0\r\n\r\n", Ok(())).starts_with("200 OK: {\"unit\":\"\""));
         assert_eq!(said("POST /status HTTP/1.1\r\n\r\n", Ok(())), "405 Method Not Allowed: only GET");
         assert_eq!(said("GET /etc/passwd HTTP/1.1\r\n\r\n", Ok(())), "404 Not Found: only /status and /health");

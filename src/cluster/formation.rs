@@ -66,7 +66,7 @@ fn electorate(o: &Observation) -> Result<BTreeMap<Unit, IpAddr>, State> {
     let missing: Vec<Unit> = reports.keys().filter(|unit| !offers.contains_key(unit)).cloned().collect();
     // Data that somebody brings along outranks everything: a cluster formed beside it would overwrite it later.
     for (unit, report) in &reports {
-        if let Some(what) = report.as_ref().and_then(|report| baggage(report)) {
+        if let Some(what) = report.as_ref().and_then(baggage) {
             return Err(State::DataBeforeFormation { unit: unit.clone(), what });
         }
     }

@@ -15,7 +15,8 @@ use super::state::State;
 /// Decides this unit's share; the leader's is added elsewhere.
 pub(super) fn decide(o: &Observation) -> Decision {
     if o.juju.event == Event::Leaving {
-        return Decision::act(State::Leaving, vec![Step::Leave]);
+        let gone = o.node.server == Server::Stopped;
+        return if gone { Decision::wait(State::Leaving) } else { Decision::act(State::Leaving, vec![Step::Leave]) };
     }
     if let Volume::Missing(why) = &o.node.volume {
         return Decision::wait(State::NoVolume(why.clone()));
@@ -160,6 +161,10 @@ fn join(o: &Observation, formation: &Formation) -> Decision {
     let Some(expected) = o.history() else {
         return Decision::wait(State::WaitingForFounder(formation.founder.clone()));
     };
+    // With nobody to look for, the server would look for itself alone, and for ever.
+    if o.other_addresses().is_empty() {
+        return Decision::wait(State::WaitingForFounder(formation.founder.clone()));
+    }
     match &o.node.server {
         Server::Stopped => match &o.node.holds {
             // A transfer that was cut off leaves a directory without a history: the next transfer replaces it, and
@@ -170,7 +175,8 @@ fn join(o: &Observation, formation: &Formation) -> Decision {
             }
             Holds::History(uuid) => Decision::wait(State::WrongHistory { here: uuid.to_string(), expected }),
         },
-        Server::Starting => soon(State::Joining),
+        // It may look in the wrong place: its next try reads the files anew.
+        Server::Starting => Decision::act(State::Joining, vec![Step::Configure]),
         Server::Silent(why) => soon(State::Silent(why.clone())),
         Server::Answers(galera) => running(o, galera, &expected, true),
     }
@@ -191,7 +197,7 @@ fn member(o: &Observation, entry: &JournalEntry) -> Decision {
     }
     match &o.node.server {
         Server::Answers(galera) => running(o, galera, &expected, false),
-        Server::Starting => soon(State::Starting),
+        Server::Starting => Decision::act(State::Starting, vec![Step::Configure]),
         Server::Silent(why) => soon(State::Silent(why.clone())),
         Server::Stopped => match &o.node.holds {
             Holds::History(uuid) if *uuid != expected => {

@@ -450,12 +450,23 @@ impl Observation {
         said.all(|uuid| uuid == first).then_some(first)
     }
 
-    /// The addresses of all units that may be members, this one included, sorted.
+    /// The addresses of all units that may be members, this one included, sorted. A unit that Juju has not introduced
+    /// yet is known from the formation: a newcomer must find the cluster before it has met anybody.
     pub fn member_addresses(&self) -> Vec<IpAddr> {
-        let mut addresses: Vec<IpAddr> =
-            self.reports().into_values().flatten().filter_map(|report| report.address).collect();
+        let reports = self.reports();
+        let mut addresses: Vec<IpAddr> = reports.values().flatten().filter_map(|report| report.address).collect();
+        for (unit, address) in self.juju.app.formation.iter().flat_map(|formation| &formation.members) {
+            if matches!(reports.get(unit), Some(None)) {
+                addresses.push(*address);
+            }
+        }
         addresses.sort();
         addresses.dedup();
         addresses
+    }
+
+    /// The addresses of everybody else that may be a member.
+    pub fn other_addresses(&self) -> Vec<IpAddr> {
+        self.member_addresses().into_iter().filter(|address| Some(*address) != self.node.address).collect()
     }
 }

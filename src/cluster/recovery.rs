@@ -30,10 +30,12 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
                 // The answer was withdrawn since (the server was started by hand): never restart from an older word.
                 return Some(Decision::wait(State::AnsweringCall { missing: Vec::new() }));
             }
-            let ask = o.member_addresses().into_iter().filter(|a| Some(*a) != o.node.address).collect();
             Some(Decision::act(
                 State::Recovering,
-                vec![Step::Configure, Step::Bootstrap { epoch: recovery.epoch, from: Some(position.clone()), ask }],
+                vec![
+                    Step::Configure,
+                    Step::Bootstrap { epoch: recovery.epoch, from: Some(position.clone()), ask: o.other_addresses() },
+                ],
             ))
         }
         Some((chosen, _)) => {

@@ -122,7 +122,14 @@ fn refusal(tool: &str, error: CommandError) -> Error {
         CommandError::Failed { code: Some(code), stderr, .. } => {
             Error::Failed { tool: tool.to_owned(), message: message(&stderr), code: Some(code) }
         }
-        error if error.is_program_missing() => Error::ToolMissing { tool: tool.to_owned() },
+        error @ (CommandError::Start { .. }
+        | CommandError::Talk { .. }
+        | CommandError::Failed { .. }
+        | CommandError::TimedOut { .. })
+            if error.is_program_missing() =>
+        {
+            Error::ToolMissing { tool: tool.to_owned() }
+        }
         source @ (CommandError::Failed { .. }
         | CommandError::Start { .. }
         | CommandError::Talk { .. }

@@ -113,7 +113,8 @@ pub fn ensure(session: &mut Session, account: &Account, passwords: &[&str]) -> R
         .join(" OR ");
     match &present {
         None => {
-            session.run("create an account", &format!("CREATE USER IF NOT EXISTS {who} IDENTIFIED VIA {identified}"))?;
+            session
+                .run("create an account", &format!("CREATE USER IF NOT EXISTS {who} IDENTIFIED VIA {identified}"))?;
         }
         Some(priv_json) => {
             let mut have = hashes(priv_json);
@@ -121,7 +122,8 @@ pub fn ensure(session: &mut Session, account: &Account, passwords: &[&str]) -> R
             have.sort();
             want.sort();
             if have != want {
-                session.run("change an account's password", &format!("ALTER USER {who} IDENTIFIED VIA {identified}"))?;
+                session
+                    .run("change an account's password", &format!("ALTER USER {who} IDENTIFIED VIA {identified}"))?;
             }
         }
     }

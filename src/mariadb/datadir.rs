@@ -59,7 +59,11 @@ pub fn foreign_files(paths: &Paths, ours: &[&str]) -> Result<Vec<String>, FileEr
         .into_iter()
         .filter(|name| {
             let flag = name.starts_with("debian-") && name.ends_with(".flag");
-            !(name == "lost+found" || name == "data" || name.starts_with("data.") || flag || ours.contains(&name.as_str()))
+            !(name == "lost+found"
+                || name == "data"
+                || name.starts_with("data.")
+                || flag
+                || ours.contains(&name.as_str()))
         })
         .collect())
 }

@@ -61,7 +61,10 @@ pub fn is_saved_view(text: &str) -> bool {
 
 fn is_uuid(text: &str) -> bool {
     text.len() == 36
-        && text.bytes().enumerate().all(|(i, b)| if [8, 13, 18, 23].contains(&i) { b == b'-' } else { b.is_ascii_hexdigit() })
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| if [8, 13, 18, 23].contains(&i) { b == b'-' } else { b.is_ascii_hexdigit() })
 }
 
 /// The position in the server's log of a recovery run: `WSREP: Recovered position: UUID:SEQNO[,GTID...]`. A run can end
@@ -82,7 +85,9 @@ mod tests {
     use super::*;
 
     fn check(uuid: &str, seqno: &str, safe: &str) -> String {
-        let text = format!("# GALERA saved state\nversion: 2.1\nuuid:    {uuid}\nseqno:   {seqno}\nsafe_to_bootstrap: {safe}\n");
+        let text = format!(
+            "# GALERA saved state\nversion: 2.1\nuuid:    {uuid}\nseqno:   {seqno}\nsafe_to_bootstrap: {safe}\n"
+        );
         match parse(&text) {
             Ok(state) => format!("{:?} {:?} {}", state.uuid.is_some(), state.seqno, state.safe_to_bootstrap),
             Err(why) => why,
@@ -101,7 +106,10 @@ mod tests {
         assert_eq!(check(UUID, "x", "0"), "grastate.dat: \"x\" is no sequence number");
         assert_eq!(parse("").unwrap_err(), "grastate.dat is empty");
         assert_eq!(parse("\0\0\0").unwrap_err(), "grastate.dat is empty");
-        assert_eq!(parse("# GALERA saved state\nversion: 2.1\nuuid:    6a").unwrap_err(), "grastate.dat: \"6a\" is no UUID");
+        assert_eq!(
+            parse("# GALERA saved state\nversion: 2.1\nuuid:    6a").unwrap_err(),
+            "grastate.dat: \"6a\" is no UUID"
+        );
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub fn install(paths: &Paths, progress: &mut dyn FnMut(&str)) -> anyhow::Result<
         // Masked: the package would start the server. A directory of its own: it would put system tables into the volume.
         systemd::mask(service::UNIT).context("cannot keep the server from starting while it is installed")?;
         file::create_dir_all_with("/etc/mysql/mariadb.conf.d", &Mode::new(0o755))?;
-        let packaged = format!("# While the packages are installed.\n[mysqld]\ndatadir = {}\n", paths.packaged().display());
+        let packaged =
+            format!("# While the packages are installed.\n[mysqld]\ndatadir = {}\n", paths.packaged().display());
         file::write_atomic(CNF, packaged.as_bytes(), &Mode::new(0o644))?;
         package::install(&PACKAGES, progress)?;
         if installed_version()?.is_none() {

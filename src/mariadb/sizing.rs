@@ -64,10 +64,16 @@ mod tests {
     fn sizes_of_common_machines() {
         let shown = |gib: u64, volume_gib: u64, max| {
             let s = sizing(gib << 30, volume_gib << 30, Use::Production, max);
-            format!("pool {} log {} connections {} gcache {}", s.buffer_pool / MIB, s.log_file / MIB, s.max_connections, s.gcache / MIB)
+            format!(
+                "pool {} log {} connections {} gcache {}",
+                s.buffer_pool / MIB,
+                s.log_file / MIB,
+                s.max_connections,
+                s.gcache / MIB
+            )
         };
         assert_eq!(shown(1, 1, None), "pool 384 log 96 connections 100 gcache 102");
-        assert_eq!(shown(8, 50, None), "pool 5632 log 1408 connections 170 gcache 2048");
+        assert_eq!(shown(8, 50, None), "pool 5760 log 1440 connections 160 gcache 2048");
         assert_eq!(shown(64, 500, Some(900)), "pool 48768 log 2048 connections 900 gcache 2048");
     }
 }

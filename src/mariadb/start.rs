@@ -61,8 +61,9 @@ pub fn permission(paths: &Paths) -> anyhow::Result<Option<Permission>> {
 /// # Errors
 /// When the server must not start; systemd shows the text.
 pub fn gate(paths: &Paths) -> anyhow::Result<()> {
-    let permission = permission(paths)?
-        .context("this unit has no permission to start its server: it has not joined a cluster, was stopped, or has left")?;
+    let permission = permission(paths)?.context(
+        "this unit has no permission to start its server: it has not joined a cluster, was stopped, or has left",
+    )?;
     drop_broken_view(paths)?;
     let mut arguments = Vec::new();
     match permission {
@@ -79,7 +80,9 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
             let measured = datadir::measure(paths)?;
             if measured.as_ref() != Some(&(uuid.clone(), seqno)) {
                 let found = measured.map_or_else(|| "none".to_owned(), |(u, s)| format!("{u}:{s}"));
-                anyhow::bail!("permission {epoch} to restart the cluster is for position {uuid}:{seqno}, but this unit is at {found}");
+                anyhow::bail!(
+                    "permission {epoch} to restart the cluster is for position {uuid}:{seqno}, but this unit is at {found}"
+                );
             }
             permit(paths, &Permission::Join)?;
             mark_safe(paths, &uuid, seqno)?;
@@ -159,11 +162,14 @@ mod tests {
         let paths = paths(dir.path());
         let uuid = "6a1f0d52-8f2e-11ee-b9d1-0242ac120002";
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
-        let state = grastate::render_safe(uuid).replace("-1", "41");
+        let state = grastate::render_safe(uuid).replace("seqno:   -1", "seqno:   41");
         file::write_atomic(paths.datadir().join("grastate.dat"), state.as_bytes(), &Mode::new(0o644)).unwrap();
         permit(&paths, &Permission::Bootstrap { epoch: 2, from: Some((uuid.to_owned(), 42)) }).unwrap();
         let why = gate(&paths).unwrap_err().to_string();
         assert!(why.ends_with(&format!("but this unit is at {uuid}:41")), "{why}");
-        assert!(matches!(permission(&paths).unwrap(), Some(Permission::Bootstrap { .. })), "the permission is kept for a look");
+        assert!(
+            matches!(permission(&paths).unwrap(), Some(Permission::Bootstrap { .. })),
+            "the permission is kept for a look"
+        );
     }
 }

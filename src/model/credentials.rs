@@ -51,7 +51,9 @@ impl Passwords {
     /// When the secret lacks it: it was changed by hand.
     pub fn current(&self, account: &str) -> anyhow::Result<&str> {
         let value = self.values.get(account);
-        value.map(String::as_str).with_context(|| format!("cannot find the password of {account} in the cluster's secret"))
+        value
+            .map(String::as_str)
+            .with_context(|| format!("cannot find the password of {account} in the cluster's secret"))
     }
 
     /// What the server must accept for an account, the current one first.
@@ -74,8 +76,12 @@ impl Passwords {
         if self.settled < self.generation {
             anyhow::bail!("an earlier password change is still on its way to every unit; try again in a minute");
         }
-        let mut values: BTreeMap<String, String> =
-            self.values.iter().filter(|(key, _)| !key.ends_with(PREVIOUS)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut values: BTreeMap<String, String> = self
+            .values
+            .iter()
+            .filter(|(key, _)| !key.ends_with(PREVIOUS))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         let present = self.current(account)?.to_owned();
         let password = password.map_or_else(random_password, ToOwned::to_owned);
         values.insert(format!("{account}{PREVIOUS}"), present);
@@ -106,7 +112,9 @@ pub fn read(app_bag: &Bag) -> anyhow::Result<(Credentials, Option<Passwords>, Op
             Err(why) => return Ok((Credentials::Unreadable(format!("{why:#}")), None, Some(text))),
         },
         (None, Some(values)) => values.clone(),
-        (None, None) => return Ok((Credentials::Unreadable("the databag names no secret".to_owned()), None, Some(text))),
+        (None, None) => {
+            return Ok((Credentials::Unreadable("the databag names no secret".to_owned()), None, Some(text)));
+        }
     };
     // The secret can be newer or older than the databag that speaks of it; the files are written from the secret.
     let passwords = Passwords { generation: text.generation, settled: text.settled, values };
@@ -139,7 +147,9 @@ pub fn keep(passwords: &Passwords, before: Option<&CredentialsText>) -> anyhow::
             secret::set(&uri, &content)?;
             id
         }
-        None => secret::add(Owner::Application, LABEL, "Passwords of the cluster's own accounts", &content)?.to_string(),
+        None => {
+            secret::add(Owner::Application, LABEL, "Passwords of the cluster's own accounts", &content)?.to_string()
+        }
     };
     Ok(CredentialsText { secret_id: Some(id), values: None, generation, settled })
 }

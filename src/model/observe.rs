@@ -68,7 +68,8 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
     model.own_bag = juju::relation::get_unit(&relation, &own).context("cannot read our own databag")?;
     let mut peers = BTreeMap::new();
     for unit in juju::relation::list(&relation).context("cannot list the peers")? {
-        let bag = juju::relation::get_unit(&relation, &unit).with_context(|| format!("cannot read the databag of {unit}"))?;
+        let bag =
+            juju::relation::get_unit(&relation, &unit).with_context(|| format!("cannot read the databag of {unit}"))?;
         let name: Unit = unit.to_string().parse().map_err(|why: String| anyhow::anyhow!(why))?;
         peers.insert(name, peer_data::read_peer(&bag));
     }

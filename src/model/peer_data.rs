@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{
-    Answer, AppBag, Credentials, DbInit, Epoch, Formation, Galera, History, Holds, LocalState, Peer, Position, Recovery, Report, Server,
+    Answer, AppBag, Credentials, DbInit, Epoch, Formation, Galera, History, Holds, LocalState, Peer, Position,
+    Recovery, Report, Server,
 };
 
 /// A databag as Juju gives it.
@@ -193,11 +194,8 @@ pub fn read_peer(bag: &Bag) -> Peer {
 fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
     check_format(format)?;
     let db_init = bag.get("db-init").ok_or("db-init is missing")?;
-    let db_init = db_init
-        .parse()
-        .ok()
-        .and_then(DbInit::from_number)
-        .ok_or_else(|| format!("cannot read db-init {db_init:?}"))?;
+    let db_init =
+        db_init.parse().ok().and_then(DbInit::from_number).ok_or_else(|| format!("cannot read db-init {db_init:?}"))?;
     let offer: Option<OfferText> = bag.get("offer").map(|text| parse("offer", text)).transpose()?;
     let position: PositionText = parse("position", bag.get("position").ok_or("position is missing")?)?;
     let view: ViewText = parse("view", bag.get("view").ok_or("view is missing")?)?;
@@ -283,10 +281,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                 Ok(Recovery {
                     epoch: Epoch(r.epoch),
                     members: r.members.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
-                    chosen: r
-                        .chosen
-                        .map(|c| Ok::<_, String>((c.unit.parse()?, c.position.parse()?)))
-                        .transpose()?,
+                    chosen: r.chosen.map(|c| Ok::<_, String>((c.unit.parse()?, c.position.parse()?))).transpose()?,
                 })
             })
             .transpose()?,
@@ -387,7 +382,7 @@ mod tests {
     fn a_report_survives_the_databag() {
         match read_peer(&write_report(&report())) {
             Peer::Said(read) => assert_eq!(read, report()),
-            other => panic!("{other:?}"),
+            other @ (Peer::Silent | Peer::Garbled(_)) => panic!("{other:?}"),
         }
     }
 
@@ -417,7 +412,7 @@ mod tests {
             bag.insert(key.to_owned(), value.to_owned());
             match read_peer(&bag) {
                 Peer::Garbled(why) => assert_eq!(why, said),
-                other => panic!("{other:?}"),
+                other @ (Peer::Silent | Peer::Said(_)) => panic!("{other:?}"),
             }
         }
     }

@@ -63,7 +63,7 @@ pub fn commit(model: &Model, commits: &[Commit]) -> anyhow::Result<()> {
 /// When Juju refuses.
 pub fn unit_status(status: &Status) -> anyhow::Result<()> {
     let current = shown::get_unit().context("cannot read the unit's status")?;
-    set(&current, status, |level, message| shown::set_unit(level, message)).context("cannot show the unit's status")
+    set(&current, status, shown::set_unit).context("cannot show the unit's status")
 }
 
 /// Shows the application's status; the leader's part.
@@ -71,7 +71,7 @@ pub fn unit_status(status: &Status) -> anyhow::Result<()> {
 /// # Errors
 /// When Juju refuses for another reason than that leadership has moved on.
 pub fn application_status(status: &Status) -> anyhow::Result<()> {
-    let result = shown::get_application().and_then(|current| set(&current, status, |l, m| shown::set_application(l, m)));
+    let result = shown::get_application().and_then(|current| set(&current, status, shown::set_application));
     match result {
         Err(why) if why.is_not_leader() => Ok(()),
         other => other.context("cannot show the application's status"),

@@ -137,7 +137,10 @@ mod tests {
         let said = match read(&values, "db") {
             Ok(options) => format!(
                 "{} {:?} {:?} {:?}",
-                options.cluster.cluster_name, options.cluster.min_cluster_size, options.profile, options.max_connections
+                options.cluster.cluster_name,
+                options.cluster.min_cluster_size,
+                options.profile,
+                options.max_connections
             ),
             Err(bad) => bad.iter().map(|b| format!("{}: {}", b.option, b.problem)).collect::<Vec<_>>().join("\n"),
         };
@@ -170,8 +173,14 @@ mod tests {
 
     #[test]
     fn edges() {
-        check("min-cluster-size: '0'\n", "min-cluster-size: \"0\" is not auto (every planned unit) or a number from 1 to 9");
-        check("max-connections: 9\n", "max-connections: 9 is not 0 (from the machine's memory) or a number from 10 to 100000");
+        check(
+            "min-cluster-size: '0'\n",
+            "min-cluster-size: \"0\" is not auto (every planned unit) or a number from 1 to 9",
+        );
+        check(
+            "max-connections: 9\n",
+            "max-connections: 9 is not 0 (from the machine's memory) or a number from 10 to 100000",
+        );
         check("max-connections: 10\n", "db Auto Production Some(10)");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::live::{self, Asked};
-use super::{Secrets, Wanted, agent_service, configure, journal, observe};
+use super::{Secrets, Wanted, agent_service, configure, departure, journal, observe};
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, Position, Step};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
@@ -84,7 +84,11 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             };
             let only_current = Secrets {
                 generation: *generation,
-                accepted: secrets.accepted.iter().map(|(a, p)| (a.clone(), p.iter().take(1).cloned().collect())).collect(),
+                accepted: secrets
+                    .accepted
+                    .iter()
+                    .map(|(a, p)| (a.clone(), p.iter().take(1).cloned().collect()))
+                    .collect(),
             };
             accounts(&mut Session::open(Duration::from_secs(30))?, Some(&only_current))?;
         }
@@ -109,6 +113,10 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             observe::write_answer(paths, &Answer { epoch: *epoch, position })?;
         }
         Step::Leave => {
+            if let Some(wanted) = hands.wanted {
+                let others: Vec<IpAddr> = wanted.members.iter().filter(|a| **a != wanted.address).copied().collect();
+                departure::take_turn(paths, &wanted.unit, &others)?;
+            }
             service::stop(paths)?;
             agent_service::stop()?;
         }
@@ -152,7 +160,10 @@ fn bootstrap(paths: &Paths, epoch: Epoch, from: Option<&Position>, ask: &[IpAddr
 fn accounts(session: &mut Session, secrets: Option<&Secrets>) -> anyhow::Result<()> {
     let secrets = secrets.context("cannot set up accounts without the cluster's credentials")?;
     for account in &account::ACCOUNTS {
-        let accepted = secrets.accepted.get(account.name).with_context(|| format!("cannot find the password of {}", account.name))?;
+        let accepted = secrets
+            .accepted
+            .get(account.name)
+            .with_context(|| format!("cannot find the password of {}", account.name))?;
         let accepted: Vec<&str> = accepted.iter().map(String::as_str).collect();
         account::ensure(session, account, &accepted)?;
     }

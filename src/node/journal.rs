@@ -74,7 +74,10 @@ mod tests {
 
     #[test]
     fn a_torn_journal_is_not_an_absent_one() {
-        assert_eq!(parse("{\"format\":1,\"db-init\":3").unwrap_err().split(':').next(), Some("cannot read the journal"));
+        assert_eq!(
+            parse("{\"format\":1,\"db-init\":3").unwrap_err().split(':').next(),
+            Some("cannot read the journal")
+        );
         assert!(parse("{\"format\":2,\"db-init\":3}").unwrap_err().contains("newer"));
         assert_eq!(parse("{\"format\":1,\"db-init\":9}").unwrap_err(), "cannot read db-init 9");
         assert_eq!(parse("{\"format\":1,\"db-init\":1,\"used-epoch\":4}").unwrap().used_epoch, Epoch(4));

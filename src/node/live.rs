@@ -29,6 +29,19 @@ pub struct Live {
     pub conf_id: Option<u64>,
     /// Members in its view.
     pub size: u32,
+    /// Its place among those who are on their way out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Ticket>,
+}
+
+/// A place in the queue of those who leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ticket {
+    /// About to draw a number.
+    Choosing,
+    /// Has drawn it.
+    Number(u32),
 }
 
 impl Live {
@@ -90,7 +103,9 @@ pub fn ready(server: &Server, expected: Option<&str>) -> Result<(), String> {
         LocalState::Synced => Ok(()),
         LocalState::Donor if galera.size <= 1 => Ok(()),
         LocalState::Donor => Err("the server gives its data to another member, use the others".to_owned()),
-        LocalState::Undefined | LocalState::Joining | LocalState::Joined => Err(format!("the server is {}", word(server))),
+        LocalState::Undefined | LocalState::Joining | LocalState::Joined => {
+            Err(format!("the server is {}", word(server)))
+        }
     }
 }
 

@@ -315,7 +315,11 @@ pub(super) fn file_text(
     }
     let path = Path::new(&call.cwd).join(name);
     let machine = context.snapshot.units[&context.unit].machine;
-    let on_host = controller.machines.root(machine).join(path.strip_prefix("/").unwrap_or(&path));
+    let view = controller
+        .machines
+        .view(machine)
+        .ok_or_else(|| failure(format!("open {}: the machine is down", path.display())))?;
+    let on_host = view.join(path.strip_prefix("/").unwrap_or(&path));
     std::fs::read_to_string(&on_host).map(Some).map_err(|why| failure(format!("open {}: {why}", path.display())))
 }
 

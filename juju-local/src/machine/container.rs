@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -20,6 +20,8 @@ pub struct Containers {
     model: String,
     dir: PathBuf,
     network: Network,
+    /// Several machines are made at once; one of them makes the bridge.
+    bridge: Mutex<()>,
     /// Whether the model is being destroyed: nothing may be started any more, or it would be left behind.
     closed: RwLock<bool>,
 }
@@ -40,8 +42,13 @@ impl Containers {
     /// # Errors
     /// When no network is free.
     pub fn open(model: &str, dir: &Path) -> anyhow::Result<Self> {
-        let network = Network::open(dir)?;
-        Ok(Self { model: model.to_owned(), dir: dir.to_owned(), network, closed: RwLock::new(false) })
+        Ok(Self {
+            model: model.to_owned(),
+            dir: dir.to_owned(),
+            network: Network::open(dir)?,
+            bridge: Mutex::new(()),
+            closed: RwLock::new(false),
+        })
     }
 
     fn machine_dir(&self, id: u32) -> PathBuf {
@@ -120,6 +127,11 @@ impl Containers {
         self.wait_for_systemd(id)
     }
 
+    fn network_up(&self) -> anyhow::Result<()> {
+        let _one = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
+        self.network.up_once()
+    }
+
     /// Until the machine's systemd takes commands. Services that start at boot may take longer than that, and may even
     /// wait for what a hook has yet to do: after a short while they are not waited for.
     fn wait_for_systemd(&self, id: u32) -> anyhow::Result<()> {
@@ -157,7 +169,7 @@ impl Containers {
 
     fn start_again(&self, id: u32) -> anyhow::Result<()> {
         let mounts = self.mounts(id)?;
-        self.network.up_once()?;
+        self.network_up()?;
         self.start(id, &mounts)
     }
 
@@ -235,7 +247,7 @@ impl Machines for Containers {
     fn create(&self, id: u32, address: &str, mounts: &[Mount], progress: &dyn Fn(&str)) -> anyhow::Result<()> {
         let image = base::ensure(progress)?;
         let _entered = self.enter()?;
-        self.network.up_once()?;
+        self.network_up()?;
         let dir = self.machine_dir(id);
         for part in ["upper", "work", "root", "run", "storage", "archives/partial"] {
             fs::create_dir_all(dir.join(part))?;
@@ -272,6 +284,10 @@ impl Machines for Containers {
 
     fn root(&self, id: u32) -> PathBuf {
         self.machine_dir(id).join("root")
+    }
+
+    fn view(&self, id: u32) -> Option<PathBuf> {
+        Some(Path::new("/proc").join(self.leader(id)?.to_string()).join("root"))
     }
 
     fn run_dir(&self, id: u32) -> PathBuf {

@@ -42,6 +42,8 @@ pub trait Machines: Send + Sync {
     fn address(&self, id: u32, first_host: u32) -> String;
     /// The machine's root directory, as the host sees it.
     fn root(&self, id: u32) -> PathBuf;
+    /// The machine's files as its own processes see them, mounts included; only while it runs.
+    fn view(&self, id: u32) -> Option<PathBuf>;
     /// The host's end of the machine's `/var/lib/juju/run`.
     fn run_dir(&self, id: u32) -> PathBuf;
     /// The machine's first process, as the host numbers it; another one after each boot, none when it is off.

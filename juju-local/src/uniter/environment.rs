@@ -7,12 +7,12 @@ use crate::model::State;
 use super::context::{Context, Kind};
 
 /// Where hook tools connect, as seen from inside the machine.
-pub fn socket_in_machine(tag: &str) -> String {
+pub(super) fn socket_in_machine(tag: &str) -> String {
     format!("/var/lib/juju/run/{tag}.socket")
 }
 
 /// All variables of one run.
-pub fn environment(context: &Context) -> BTreeMap<String, String> {
+pub(super) fn environment(context: &Context) -> BTreeMap<String, String> {
     let state = &context.snapshot;
     let unit = &context.unit;
     let tag = unit.tag();
