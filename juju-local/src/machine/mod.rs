@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use base::purge_cache;
 pub use container::Containers;
+pub(crate) use storage::bytes as size_in_bytes;
 
 /// A filesystem that a machine sees.
 #[derive(Clone, Debug, Serialize, Deserialize)]
