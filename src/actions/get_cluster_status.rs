@@ -70,6 +70,7 @@ fn server(live: &Live) -> Server {
     };
     Server::Answers(Galera {
         primary: live.primary,
+        connected: true,
         ready: live.ready,
         state,
         uuid: live.uuid.as_deref().and_then(|uuid| uuid.parse().ok()),

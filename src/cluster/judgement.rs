@@ -16,6 +16,7 @@ pub fn judge(o: &Observation, own: &State) -> Status {
             | State::DataBeforeFormation { .. }
             | State::Electing { .. }
             | State::NonPrimary { .. }
+            | State::Disconnected
             | State::Starting
             | State::AnsweringCall { .. }
             | State::Recovering
@@ -41,6 +42,10 @@ pub fn judge(o: &Observation, own: &State) -> Status {
         };
     }
     let synced: BTreeSet<&Unit> = histories.values().flatten().copied().collect();
+    // A member that has just died has not said so: our own server's view knows better how many there are.
+    if let Some(size) = o.node.server.primary().map(|galera| galera.size as usize).filter(|size| *size < synced.len()) {
+        return Status { level: Level::Active, message: format!("{size} of {} members Synced", reports.len()) };
+    }
     let missing: Vec<String> = reports.keys().filter(|unit| !synced.contains(unit)).map(ToString::to_string).collect();
     match (synced.len(), missing.is_empty()) {
         (0, _) => own.status(),
@@ -56,7 +61,12 @@ pub fn judge(o: &Observation, own: &State) -> Status {
 pub fn sentence(o: &Observation, own: &State) -> String {
     let reports = o.reports();
     let histories = serving(&reports);
-    if let State::NonPrimary { .. } | State::Starting | State::AnsweringCall { .. } | State::Recovering = own {
+    if let State::NonPrimary { .. }
+    | State::Disconnected
+    | State::Starting
+    | State::AnsweringCall { .. }
+    | State::Recovering = own
+    {
         return format!("This member does not serve: {}.", own.status().message);
     }
     match histories.len() {

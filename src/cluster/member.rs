@@ -214,6 +214,10 @@ fn member(o: &Observation, entry: &JournalEntry) -> Decision {
 
 /// The server runs and answers.
 fn running(o: &Observation, galera: &Galera, expected: &ClusterUuid, first_time: bool) -> Decision {
+    if !galera.connected && !galera.primary {
+        // "Node restart required": Galera has given up in this process and will not try again. The next look starts it.
+        return Decision::act(State::Disconnected, vec![Step::Stop]);
+    }
     if !galera.primary {
         return soon(State::NonPrimary { size: galera.size, missing: not_running(o) });
     }

@@ -255,6 +255,8 @@ impl Server {
 pub struct Galera {
     /// Part of the primary component.
     pub primary: bool,
+    /// Has a connection to the group (`wsrep_connected`). A server that has lost it for good says so and stays up.
+    pub connected: bool,
     /// Accepts statements (`wsrep_ready`).
     pub ready: bool,
     /// `wsrep_local_state`.

@@ -76,6 +76,8 @@ pub enum State {
         /// Members that have not been heard of as running.
         missing: Vec<Unit>,
     },
+    /// The server runs, but Galera has given up in it.
+    Disconnected,
     /// The server should run and does not yet.
     Starting,
     /// Everything stopped; positions are collected.
@@ -122,6 +124,7 @@ impl State {
             Self::Synced { .. } => "synced",
             Self::Donor { .. } => "donor",
             Self::NonPrimary { .. } => "non-primary",
+            Self::Disconnected => "disconnected",
             Self::Starting => "starting",
             Self::AnsweringCall { .. } => "answering-call",
             Self::Recovering => "recovering",
@@ -154,6 +157,7 @@ impl State {
             | Self::Synced { .. }
             | Self::Donor { .. }
             | Self::NonPrimary { .. }
+            | Self::Disconnected
             | Self::Starting
             | Self::AnsweringCall { .. }
             | Self::Recovering
@@ -221,6 +225,7 @@ impl State {
                     if missing.is_empty() { "the other units".to_owned() } else { list(missing) }
                 ),
             ),
+            Self::Disconnected => (Level::Maintenance, "Galera has given up in this server, restarting it".to_owned()),
             Self::Starting => (Level::Maintenance, "starting the server and looking for the cluster".to_owned()),
             Self::AnsweringCall { missing } if missing.is_empty() => (
                 Level::Maintenance,

@@ -225,6 +225,7 @@ fn read_server(view: &ViewText) -> Result<Server, String> {
     let galera = |primary, state| -> Result<Server, String> {
         Ok(Server::Answers(Galera {
             primary,
+            connected: true,
             ready: matches!(state, LocalState::Synced | LocalState::Donor),
             state,
             uuid: view.uuid.as_deref().map(str::parse).transpose()?,
@@ -365,6 +366,7 @@ mod tests {
             used_epoch: Epoch(1),
             server: Server::Answers(Galera {
                 primary: true,
+                connected: true,
                 ready: true,
                 state: LocalState::Synced,
                 uuid: Some(UUID.parse().unwrap()),

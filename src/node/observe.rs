@@ -89,6 +89,7 @@ fn status() -> anyhow::Result<GaleraStatus> {
 pub fn galera(status: &GaleraStatus) -> Galera {
     Galera {
         primary: status.primary,
+        connected: status.connected,
         ready: status.ready && status.connected,
         state: match status.local_state {
             1 => LocalState::Joining,

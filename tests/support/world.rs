@@ -370,6 +370,7 @@ impl World {
 fn answers(uuid: &ClusterUuid, seqno: u64, size: u32) -> Server {
     Server::Answers(Galera {
         primary: true,
+        connected: true,
         ready: true,
         state: LocalState::Synced,
         uuid: Some(uuid.clone()),

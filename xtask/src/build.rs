@@ -10,6 +10,8 @@ use anyhow::{Context as _, bail};
 pub(crate) enum Profile {
     /// Soon.
     Dev,
+    /// Fast; for what stays on this machine.
+    Release,
     /// As it travels to every unit: the profile `charm` of Cargo.toml.
     Charm,
 }
@@ -40,8 +42,14 @@ pub(crate) fn executable(package: &str, profile: Profile) -> anyhow::Result<Path
         "--bin",
         package,
     ]);
-    if profile == Profile::Charm {
-        command.args(["--profile", "charm"]);
+    match profile {
+        Profile::Dev => {}
+        Profile::Release => {
+            command.arg("--release");
+        }
+        Profile::Charm => {
+            command.args(["--profile", "charm"]);
+        }
     }
     let output = command
         .current_dir(root())
@@ -57,4 +65,16 @@ pub(crate) fn executable(package: &str, profile: Profile) -> anyhow::Result<Path
         .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
         .next_back()
         .with_context(|| format!("cannot find the executable of {package} in cargo's messages"))
+}
+
+/// The build directory.
+pub(crate) fn target() -> anyhow::Result<PathBuf> {
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(root())
+        .output()
+        .context("cannot ask cargo for the build directory")?;
+    let said: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("cannot read what cargo says of the tree")?;
+    said["target_directory"].as_str().map(PathBuf::from).context("cannot find the build directory in what cargo says")
 }

@@ -31,7 +31,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().chore {
-        Chore::Pack { debug } => pack::run(if debug { build::Profile::Dev } else { build::Profile::Charm }),
+        Chore::Pack { debug } => pack::run(if debug { build::Profile::Dev } else { build::Profile::Charm }).map(drop),
         Chore::Bench(request) => bench::run(&request),
     };
     match done {

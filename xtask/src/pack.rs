@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Cursor, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
@@ -27,12 +27,12 @@ const FILES: [&str; 5] = ["LICENSE", "README.md", "actions.yaml", "config.yaml",
 
 const LINK_FOLDERS: [&str; 2] = ["actions", "hooks"];
 
-/// Builds, checks, writes and says what came out.
-pub(crate) fn run(profile: Profile) -> anyhow::Result<()> {
+/// Builds, checks, writes and says what came out; returns where it is.
+pub(crate) fn run(profile: Profile) -> anyhow::Result<PathBuf> {
     let (root, architecture) = (build::root(), build::architecture()?);
     let executable = build::executable(NAME, profile)?;
     let executable = match profile {
-        Profile::Charm => executable,
+        Profile::Charm | Profile::Release => executable,
         Profile::Dev => stripped(&executable)?,
     };
     let program = fs::read(&executable).with_context(|| format!("cannot read {}", executable.display()))?;
@@ -40,7 +40,7 @@ pub(crate) fn run(profile: Profile) -> anyhow::Result<()> {
     binary::check(&needs)?;
 
     let bytes = archive(&root, &program, architecture)?;
-    if profile == Profile::Charm && bytes.len() > SIZE_MAX {
+    if profile != Profile::Dev && bytes.len() > SIZE_MAX {
         bail!("cannot accept an archive of {} bytes: the limit is {SIZE_MAX}", bytes.len());
     }
     let file_name = format!("{NAME}_{architecture}.charm");
@@ -52,7 +52,7 @@ pub(crate) fn run(profile: Profile) -> anyhow::Result<()> {
     println!("{file_name}: {} (binary {})", megabytes(bytes.len()), megabytes(program.len()));
     let glibc = needs.glibc.map_or_else(String::new, |(major, minor)| format!(", glibc {major}.{minor} or newer"));
     println!("needs {}{glibc}", needs.libraries.join(", "));
-    Ok(())
+    Ok(target)
 }
 
 /// The archive as bytes.
@@ -125,7 +125,7 @@ fn manifest(architecture: &str) -> String {
 }
 
 /// A copy without debug information, which is most of a dev build.
-fn stripped(executable: &Path) -> anyhow::Result<std::path::PathBuf> {
+fn stripped(executable: &Path) -> anyhow::Result<PathBuf> {
     let target = executable.with_extension("stripped");
     let status = Command::new("strip").arg("-o").arg(&target).arg(executable).status();
     match status {

@@ -79,10 +79,8 @@ pub fn run(model: &str) -> anyhow::Result<()> {
     let listener = UnixListener::bind(&socket)?;
     for stream in listener.incoming().map_while(Result::ok) {
         let served = Arc::clone(&controller);
+        // The one that answers a stop or a destruction ends the process, when it has answered.
         std::thread::spawn(move || requests::serve(&served, stream));
-        if controller.lock().stopping {
-            break;
-        }
     }
     Ok(())
 }

@@ -127,24 +127,26 @@ impl Containers {
         self.wait_for_systemd(id)
     }
 
+    fn console_tail(&self, id: u32) -> String {
+        let log = fs::read_to_string(self.machine_dir(id).join("console.log")).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(3).collect();
+        tail.into_iter().rev().collect::<Vec<_>>().join(" / ")
+    }
+
     fn network_up(&self) -> anyhow::Result<()> {
         let _one = self.bridge.lock().unwrap_or_else(PoisonError::into_inner);
         self.network.up_once()
     }
 
-    /// Until the machine's systemd takes commands. Services that start at boot may take longer than that, and may even
-    /// wait for what a hook has yet to do: after a short while they are not waited for.
+    /// Up to the basic target: services behind it may take as long as they like.
     fn wait_for_systemd(&self, id: u32) -> anyhow::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
             if let Some(leader) = self.leader(id) {
-                let state = Command::new("nsenter")
-                    .args(["-t", &leader.to_string(), "-a", "systemctl", "is-system-running"])
-                    .stderr(Stdio::null())
-                    .output();
-                let state = state.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default();
-                let patient = begun.elapsed() < Duration::from_secs(3);
-                if ["running", "degraded"].contains(&state.as_str()) || (state == "starting" && !patient) {
+                if attempt(
+                    "nsenter",
+                    &["-t", &leader.to_string(), "-a", "systemctl", "-q", "is-active", "basic.target"],
+                ) {
                     return Ok(());
                 }
             } else if begun.elapsed() > Duration::from_secs(2) && self.launcher(id).is_none() {
@@ -152,13 +154,7 @@ impl Containers {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        let log = fs::read_to_string(self.machine_dir(id).join("console.log")).unwrap_or_default();
-        let tail: Vec<&str> = log.lines().rev().take(3).collect();
-        anyhow::bail!(
-            "machine {id} did not come up within {} s: {}",
-            begun.elapsed().as_secs(),
-            tail.into_iter().rev().collect::<Vec<_>>().join(" / ")
-        )
+        anyhow::bail!("machine {id} did not come up within {} s: {}", begun.elapsed().as_secs(), self.console_tail(id))
     }
 
     fn mounts(&self, id: u32) -> anyhow::Result<Vec<Mount>> {

@@ -1,5 +1,10 @@
 //! `cargo xtask bench`: every number in docs/benchmarks.md comes from here.
 
+mod archive;
+mod formation;
+mod hook;
+mod hooks_count;
+mod model;
 mod size;
 
 use std::fs;
@@ -24,6 +29,12 @@ pub(crate) struct Request {
 enum Section {
     /// The archive, the binary and its libraries
     Size,
+    /// A quiet update-status pass, against a minimal charm on Python's ops
+    Hook,
+    /// From packages installed everywhere to three Synced members, against the plain sequence
+    Formation,
+    /// Hooks from deploy to quiet, for clusters of several sizes
+    HooksCount,
 }
 
 /// One measured line.
@@ -44,9 +55,14 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
     let sections = if request.sections.is_empty() { Section::value_variants() } else { request.sections.as_slice() };
     let mut rows = Vec::new();
     for section in sections {
-        rows.extend(match section {
-            Section::Size => size::measure()?,
-        });
+        eprintln!("measuring {section:?}");
+        let measured = match section {
+            Section::Size => size::measure(),
+            Section::Hook => hook::measure(),
+            Section::Formation => formation::measure(),
+            Section::HooksCount => hooks_count::measure(),
+        };
+        rows.extend(measured.with_context(|| format!("cannot measure {section:?}"))?);
     }
     let text = format!("{}\n{}", head()?, table(&rows));
     print!("{text}");
