@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "a test that panics has failed, which is its purpose")]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use juju_local::machine::{Containers, Machines as _, Mount, check_host};
@@ -158,4 +159,147 @@ fn machines_live_and_leave_nothing() {
     ] {
         assert_eq!(host(&leftover), "", "{leftover}");
     }
+}
+
+/// A model behind the command line, and the charm in it: each hook leaves its name in a file on the machine.
+struct Model {
+    name: String,
+    dir: tempfile::TempDir,
+}
+
+impl Model {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(dir.path().join("small.charm")).unwrap());
+        let files = [
+            ("metadata.yaml", "{name: small, summary: s, description: d}"),
+            ("manifest.yaml", "bases: [{name: ubuntu, channel: 24.04/stable}]"),
+            ("actions.yaml", "greet: {params: {who: {type: string, default: world}}}"),
+            (
+                "dispatch",
+                "#!/bin/sh\necho $JUJU_DISPATCH_PATH >> /root/hooks\nstatus-set active ready\n\
+                 [ -z \"$JUJU_ACTION_NAME\" ] || action-set text=\"hello $(action-get who)\"\n",
+            ),
+        ];
+        for (name, content) in files {
+            zip.start_file(name, zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
+            zip.write_all(content.as_bytes()).unwrap();
+        }
+        zip.finish().unwrap();
+        let model = Self { name: format!("e2e-small-{}", std::process::id()), dir };
+        model.run(&["add-model", &model.name, "--no-switch"]).unwrap();
+        model
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_juju-local"));
+        command.args(words).env("JUJU_MODEL", &self.name).current_dir(self.dir.path());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Result<String, String> {
+        let output = self.command(words).stdin(Stdio::null()).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    fn wait(&self, units: usize) {
+        let query =
+            format!("len(units) == {units} && forEach(units, u => u.status == 'active' && u.agent-status == 'idle')");
+        self.run(&["wait-for", "application", "small", "--query", &query, "--timeout", "60s"]).unwrap();
+    }
+
+    /// How often a hook ran on a unit.
+    fn ran(&self, unit: &str, hook: &str) -> usize {
+        let hooks = self.run(&["ssh", unit, "cat /root/hooks"]).unwrap_or_default();
+        hooks.lines().filter(|line| *line == format!("hooks/{hook}")).count()
+    }
+
+    fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            let log = self.run(&["debug-log", "--replay", "-n", "20"]);
+            assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain for {what}; log: {log:?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn controller(&self) -> String {
+        host(&format!("pgrep -f 'controller --name {}$'", self.name))
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        let _ = self.run(&["destroy-model", "--no-prompt"]);
+    }
+}
+
+#[test]
+fn a_model_outlives_its_controller_and_leaves_nothing() {
+    if std::env::var_os("RUN_E2E").is_none() {
+        return;
+    }
+    let model = Model::new();
+    model.run(&["deploy", "./small.charm"]).unwrap();
+    model.wait(1);
+    assert_eq!(model.run(&["run", "small/leader", "greet", "who=you"]).unwrap(), "text: hello you");
+    let refused = model.run(&["run", "small/0", "greet", "who=5"]).unwrap_err();
+    assert!(refused.ends_with("(root).who : must be of type string, given 5"), "{refused}");
+
+    // A controller that is killed while machines are being made: the next one makes them.
+    let mut adding = model.command(&["add-unit", "small", "-n", "2"]).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    host(&format!("kill -KILL {}", model.controller()));
+    adding.wait().unwrap();
+    model.wait(3);
+
+    // One start hook for each boot, whoever boots the machine, and none for a controller that comes back.
+    assert_eq!(model.ran("small/1", "start"), 1);
+    let _ = model.run(&["ssh", "small/1", "systemctl reboot"]);
+    model.until("the start hook after a reboot from inside", || model.ran("small/1", "start") == 2);
+    model.run(&["fault", "reboot", "small/1"]).unwrap();
+    model.until("the start hook after a reboot", || model.ran("small/1", "start") == 3);
+    model.run(&["fault", "controller", "stop"]).unwrap();
+    model.wait(3);
+    assert_eq!(model.ran("small/1", "start"), 3);
+
+    // A machine that switches itself off is shown as that, and comes back when it is switched on.
+    let _ = model.run(&["ssh", "small/2", "systemctl poweroff"]);
+    model.until("the machine to be shown as off", || {
+        model.run(&["status", "small/2"]).is_ok_and(|status| status.contains("lost") && status.contains("down"))
+    });
+    assert!(model.run(&["ssh", "small/2", "true"]).unwrap_err().contains("fault power-on small/2"));
+    model.run(&["fault", "power-on", "small/2"]).unwrap();
+    model.until("the start hook after the power came back", || model.ran("small/2", "start") == 2);
+    model.wait(3);
+    assert_eq!(model.ran("small/2", "start"), 2);
+
+    // Files go both ways, and links mean what they mean on the machine.
+    std::fs::write(model.dir.path().join("note"), "a note").unwrap();
+    model.run(&["scp", "note", "small/0:/root/"]).unwrap();
+    model.run(&["ssh", "small/0", "ln -s /etc/hostname /root/link"]).unwrap();
+    model.run(&["scp", "small/0:/root/link", "link"]).unwrap();
+    assert_eq!(model.run(&["ssh", "small/0", "cat note"]).unwrap(), "a note");
+    assert_eq!(std::fs::read_to_string(model.dir.path().join("link")).unwrap(), format!("juju-{}-0\n", model.name));
+
+    // Removed while something is being made; what is made meanwhile goes too.
+    let mut adding = model.command(&["add-unit", "small", "-n", "2"]).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    let subnet = host(&format!("cat /var/lib/juju-local/models/{}/subnet", model.name));
+    model.run(&["destroy-model", "--no-prompt"]).unwrap();
+    adding.wait().unwrap();
+    for leftover in [
+        format!("grep {} /proc/mounts", model.name),
+        format!("losetup -l | grep {}", model.name),
+        format!("pgrep -fa 'models/{0}/|name {0}$'", model.name),
+        format!("ip -o link | grep -E 'jl(br)?{subnet}[-:@]'"),
+        format!("nft list tables | grep juju_local_{subnet}$"),
+        format!("ls -d /var/lib/juju-local/models/{}", model.name),
+    ] {
+        // The shell that looks has the words in its own command line.
+        let found: Vec<String> = host(&leftover).lines().filter(|l| !l.contains("pgrep")).map(str::to_owned).collect();
+        assert!(found.is_empty(), "{leftover}: {found:?}");
+    }
+    assert!(model.run(&["status"]).unwrap_err().contains("not found"));
 }
