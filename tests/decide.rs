@@ -57,6 +57,7 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         "write" => world.write(words[0].parse().unwrap()),
         "power-off" => world.power_off(&units()),
         "power-on" => world.power_on(&units()),
+        "cut-while-bootstrapping" => world.cut_while_bootstrapping(&unit(words[0])),
         "time-passes" => world.time_passes(),
         "remove" => units().iter().for_each(|u| world.machines.get_mut(u).unwrap().leaving = true),
         "gone" => units().iter().for_each(|u| {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::decision::{Decision, Step};
 use super::formation;
-use super::identity::{ClusterUuid, Unit};
+use super::identity::{ClusterUuid, Epoch, Unit};
 use super::observation::{
     Credentials, DbInit, Event, Formation, Galera, Holds, Installed, Journal, JournalEntry, LocalState, Observation,
     Peers, Planned, Server, Volume,
@@ -126,10 +126,15 @@ fn found(o: &Observation, entry: &JournalEntry, formation: &Formation) -> Decisi
         Server::Stopped => {}
     }
     match &o.node.holds {
-        Holds::Nothing if entry.used_epoch >= formation.epoch => {
+        // Used up, and nothing to show for it: cut off while it made the system tables, or before. Nothing was ever
+        // promised to anybody, so under the next permission the leftovers are moved aside.
+        Holds::Nothing | Holds::Unclear(_) if entry.used_epoch >= formation.epoch => {
             Decision::wait(State::FoundingInterrupted(formation.epoch))
         }
-        Holds::Nothing => match formation::contradiction(o, formation) {
+        Holds::Unclear(what) if entry.used_epoch == Epoch::default() => {
+            Decision::wait(State::ForeignVolume(what.clone()))
+        }
+        Holds::Nothing | Holds::Unclear(_) => match formation::contradiction(o, formation) {
             Some(why) => Decision::wait(State::FormationRefused(why)),
             None => Decision::act(
                 State::Founding,
@@ -141,15 +146,10 @@ fn found(o: &Observation, entry: &JournalEntry, formation: &Formation) -> Decisi
         },
         // The bootstrap happened and the machine died: the history here is the only one. Starting as an ordinary
         // member lets Galera restore its own saved view; when there is none, a recovery follows.
-        Holds::History(_) if entry.used_epoch >= formation.epoch => {
+        Holds::History(_) if entry.used_epoch > Epoch::default() => {
             Decision::act(State::Founding, vec![Step::Configure, Step::Join])
         }
         Holds::History(uuid) => Decision::wait(State::ForeignVolume(format!("it holds history {uuid}"))),
-        // Cut off while the system tables were made: nothing was ever promised to anybody, the executor starts over.
-        Holds::Unclear(_) if entry.used_epoch >= formation.epoch => {
-            Decision::wait(State::FoundingInterrupted(formation.epoch))
-        }
-        Holds::Unclear(what) => Decision::wait(State::ForeignVolume(what.clone())),
     }
 }
 

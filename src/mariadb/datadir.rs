@@ -94,6 +94,17 @@ pub fn make_first(paths: &Paths) -> Result<(), DatadirError> {
     Ok(())
 }
 
+/// Moves what an interrupted founding has left out of the way; nothing is deleted.
+///
+/// # Errors
+/// When it cannot be moved.
+pub fn move_aside(paths: &Paths, epoch: u32) -> Result<(), FileError> {
+    let aside = paths.volume.join(format!("data.interrupted-{epoch}"));
+    // One of an earlier try under the same permission is the same leftover.
+    file::remove_dir_all_opt(&aside)?;
+    file::rename(paths.datadir(), &aside)
+}
+
 /// An empty directory for the first state transfer to fill.
 ///
 /// # Errors

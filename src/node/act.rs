@@ -135,8 +135,14 @@ fn bootstrap(paths: &Paths, epoch: Epoch, from: Option<&Position>, ask: &[IpAddr
     if used >= epoch {
         return Ok(Some(format!("permission {epoch} was used already")));
     }
-    if from.is_none() && datadir::look(paths) != Found::Nothing {
-        return Ok(Some("there is data where there must be none".to_owned()));
+    if from.is_none() {
+        let interrupted = used > Epoch::default();
+        match datadir::look(paths) {
+            Found::Nothing => {}
+            Found::State(state) if state.uuid.is_none() && interrupted => datadir::move_aside(paths, used.0)?,
+            Found::Odd(_) if interrupted => datadir::move_aside(paths, used.0)?,
+            Found::State(_) | Found::Odd(_) => return Ok(Some("there is data where there must be none".to_owned())),
+        }
     }
     for address in ask {
         match live::ask(*address) {

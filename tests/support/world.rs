@@ -206,7 +206,8 @@ impl World {
         let uuid = match from {
             Some(position) => position.uuid.clone(),
             None => {
-                assert_eq!(self.machines[me].node.holds, Holds::Nothing, "invariant 3: {me} founds over data");
+                let holds = &self.machines[me].node.holds;
+                assert!(!matches!(holds, Holds::History(_)), "invariant 3: {me} founds over data");
                 self.histories += 1;
                 format!("{:08x}-0000-4000-8000-000000000000", self.histories).parse().expect("a UUID")
             }
@@ -216,6 +217,14 @@ impl World {
         machine.node.answer = None;
         machine.node.holds = Holds::History(uuid.clone());
         machine.node.server = answers(&uuid, machine.seqno, 1);
+    }
+
+    /// The power goes while the founder makes its system tables: the permission is used, and there is no history.
+    pub(crate) fn cut_while_bootstrapping(&mut self, me: &Unit) {
+        let epoch = self.app.formation.as_ref().expect("a formation").epoch;
+        self.journal(me).used_epoch = epoch;
+        self.machine(me).node.holds = Holds::Unclear("data without grastate.dat".to_owned());
+        self.power_off(std::slice::from_ref(me));
     }
 
     fn machine(&mut self, me: &Unit) -> &mut Machine {

@@ -34,6 +34,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             Ok(seen.get().1.elapsed() >= QUIET)
         })?;
         let hooks = seen.get().0;
+        eprintln!("{size} units: {hooks} hooks");
         // One unit has no peers to hear of; growth is measured from the smallest cluster that has.
         let kept = match first {
             _ if size == 1 => None,
