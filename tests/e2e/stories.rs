@@ -1,19 +1,11 @@
-//! End to end: the packed charm and the real server on real machines, through the `juju` command line alone. Each test
-//! has a model of its own, and removes it whatever happens; E2E_KEEP=1 keeps it for a look around.
+//! Longer stories on real machines, each on a model of its own that goes whatever happens; E2E_KEEP=1 keeps it for a
+//! look around. A statement that does not hold is a complaint: the story goes on, and fails at its end with all of them.
 //! JUJU names another program than juju-local, CHARM another archive.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "drives the machine that it runs on, which is no machine of the charm's"
-)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-#[path = "e2e/client.rs"]
 mod client;
-#[path = "e2e/founding.rs"]
 mod founding;
-#[path = "e2e/model.rs"]
 mod model;
-#[path = "e2e/secrecy.rs"]
 mod secrecy;
 
 use std::net::IpAddr;
