@@ -41,6 +41,13 @@ impl Archive {
             if !inside(Path::new(&name)) {
                 return Err(CharmError(format!("archive entry {name:?} leads out of scope; pack the charm again")));
             }
+            // Bits 12 to 15 are the kind; an archive without them was made by a tool that knows files only.
+            let kind = entry.unix_mode().map_or(0, |mode| mode & 0o170_000);
+            if ![0, 0o040_000, 0o100_000, 0o120_000].contains(&kind) {
+                return Err(CharmError(format!(
+                    "archive entry {name:?} is neither a file, a directory nor a link; leave it out"
+                )));
+            }
             if entry.is_symlink() {
                 let mut target = String::new();
                 entry
@@ -73,10 +80,11 @@ impl Archive {
 
     /// Whether Juju would find anything to run.
     pub fn has_hooks(&self) -> bool {
+        let hook = |rest: &str| !rest.is_empty() && !rest.contains('/');
         self.zip
             .file_names()
             .flatten()
-            .any(|name| name == "dispatch" || (name.starts_with("hooks/") && name.len() > "hooks/".len()))
+            .any(|name| name.contains("dispatch") || name.strip_prefix("hooks/").is_some_and(hook))
     }
 }
 
@@ -123,18 +131,14 @@ pub fn expand(archive: &Path, dir: &Path) -> Result<(), CharmError> {
         let name = entry_name(&entry)?.trim_end_matches('/').to_owned();
         let path = dir.join(&name);
         if entry.is_dir() {
-            fs::create_dir_all(&path).map_err(|why| broken(&name, &why))?;
+            make_dirs(dir, &name, &mut now).map_err(|why| broken(&name, &why))?;
             continue;
         }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|why| broken(&name, &why))?;
+        if let Some((parent, _)) = name.rsplit_once('/') {
+            make_dirs(dir, parent, &mut now).map_err(|why| broken(&name, &why))?;
         }
         // Removed first: a program that runs from the old file keeps it, and a link is not written through.
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(why) if why.kind() == std::io::ErrorKind::NotFound => {}
-            Err(why) => return Err(broken(&name, &why)),
-        }
+        clear(&path).map_err(|why| broken(&name, &why))?;
         if entry.is_symlink() {
             let mut target = String::new();
             entry.read_to_string(&mut target).map_err(|why| broken(&name, &why))?;
@@ -156,8 +160,163 @@ pub fn expand(archive: &Path, dir: &Path) -> Result<(), CharmError> {
         }
         now.insert(name);
     }
-    for gone in before.difference(&now) {
-        let _ = fs::remove_file(dir.join(gone));
+    // In reverse, so that a directory comes after what was in it; it stays when the charm has put something there.
+    for gone in before.difference(&now).collect::<Vec<_>>().into_iter().rev() {
+        let path = dir.join(gone);
+        let _ = if is_dir(&path) { fs::remove_dir(&path) } else { fs::remove_file(&path) };
     }
     fs::write(&list, now.into_iter().collect::<Vec<_>>().join("\n")).map_err(|why| broken(LIST, &why))
+}
+
+/// A directory itself, not a link to one.
+fn is_dir(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
+}
+
+/// Removes what stands where a file shall be.
+fn clear(path: &Path) -> std::io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(why) => Err(why),
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    }
+}
+
+/// Makes a directory with its parents. A link that the charm or an earlier revision left in the way goes: followed from
+/// here, outside of the machine, it could lead to the host's own files.
+fn make_dirs(dir: &Path, name: &str, written: &mut BTreeSet<String>) -> std::io::Result<()> {
+    let mut at = String::new();
+    for part in name.split('/') {
+        if !at.is_empty() {
+            at.push('/');
+        }
+        at.push_str(part);
+        let path = dir.join(&at);
+        // A link of this very archive was checked to stay inside.
+        if !is_dir(&path) && !written.contains(&at) {
+            clear(&path)?;
+            fs::create_dir(&path)?;
+        }
+        written.insert(at.clone());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use zip::write::SimpleFileOptions;
+
+    /// An archive of these entries: `NAME/`, `NAME -> TARGET` or `NAME MODE CONTENT`.
+    pub(in crate::charm_files) fn archive(entries: &[&str]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut zip = zip::ZipWriter::new(file.reopen().unwrap());
+        for entry in entries {
+            let options = SimpleFileOptions::default();
+            if let Some((name, target)) = entry.split_once(" -> ") {
+                zip.add_symlink(name, target, options).unwrap();
+            } else if let Some(name) = entry.strip_suffix('/') {
+                zip.add_directory(name, options).unwrap();
+            } else {
+                let mut words = entry.splitn(3, ' ');
+                let (name, mode, content) =
+                    (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or_default());
+                zip.start_file(name, options.unix_permissions(u32::from_str_radix(mode, 8).unwrap())).unwrap();
+                zip.write_all(content.as_bytes()).unwrap();
+            }
+        }
+        zip.finish().unwrap();
+        file
+    }
+
+    fn refused(entry: &str, expected: Expect) {
+        expected.assert_eq(&Archive::open(archive(&[entry]).path()).err().map_or("fine".to_owned(), |why| why.0));
+    }
+
+    #[test]
+    fn entries() {
+        refused("hooks/start -> ../dispatch", expect!["fine"]);
+        refused("lib/x -> ../../etc", expect![[r#"symlink "lib/x" leads out of scope; point it inside the charm"#]]);
+        refused("x -> /etc/passwd", expect![[r#"symlink "x" is absolute; make it relative"#]]);
+        refused("../x 644", expect![[r#"archive entry "../x" leads out of scope; pack the charm again"#]]);
+        let text = tempfile::NamedTempFile::new().unwrap();
+        fs::write(text.path(), "no zip").unwrap();
+        assert!(Archive::open(text.path()).err().unwrap().0.contains("as a charm archive (zip)"));
+        assert!(Archive::open(Path::new("/nowhere.charm")).err().unwrap().0.starts_with("cannot open charm /nowhere"));
+    }
+
+    /// What lies in a directory, one line each: mode, name and content.
+    fn listing(dir: &Path) -> String {
+        let mut lines = Vec::new();
+        let mut todo = vec![dir.to_owned()];
+        while let Some(at) = todo.pop() {
+            for entry in fs::read_dir(&at).unwrap().flatten() {
+                let (path, meta) = (entry.path(), entry.metadata().unwrap());
+                let name = path.strip_prefix(dir).unwrap().display().to_string();
+                let mode = meta.permissions().mode() & 0o777;
+                if meta.is_dir() {
+                    lines.push(format!("{name}/"));
+                    todo.push(path);
+                } else if meta.is_symlink() {
+                    lines.push(format!("{name} -> {}", fs::read_link(&path).unwrap().display()));
+                } else {
+                    lines.push(format!("{name} {mode:o} {}", fs::read_to_string(&path).unwrap()));
+                }
+            }
+        }
+        lines.sort();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_later_revision_replaces_an_earlier_one() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("charm");
+        let write = |entries: &[&str], expected: Expect| {
+            expand(archive(entries).path(), &dir).unwrap();
+            expected.assert_eq(&listing(&dir));
+        };
+        write(
+            &[
+                "dispatch 755 one",
+                "hooks/install 644 i",
+                "hooks/start -> ../dispatch",
+                "lib/",
+                "lib/a 600 a",
+                "x 644 file",
+            ],
+            expect![[r"
+                dispatch 755 one
+                hooks/
+                hooks/install 744 i
+                hooks/start -> ../dispatch
+                lib/
+                lib/a 600 a
+                x 644 file"]],
+        );
+        // What the charm made itself, and a link to outside that it put where the next revision has a directory.
+        fs::write(dir.join("state"), "own").unwrap();
+        fs::create_dir(home.path().join("outside")).unwrap();
+        std::os::unix::fs::symlink(home.path().join("outside"), dir.join("new")).unwrap();
+        write(
+            &["dispatch 755 two", "new/b 644 b", "x/y 644 now a directory"],
+            expect![[r"
+                dispatch 755 two
+                new/
+                new/b 644 b
+                state 644 own
+                x/
+                x/y 644 now a directory"]],
+        );
+        assert_eq!(listing(&home.path().join("outside")), "");
+        write(
+            &["dispatch 755 three", "x 644 a file again"],
+            expect![[r"
+            dispatch 755 three
+            state 644 own
+            x 644 a file again"]],
+        );
+    }
 }

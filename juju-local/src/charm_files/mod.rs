@@ -3,7 +3,7 @@
 mod archive;
 mod schema;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -188,7 +188,10 @@ impl Charm {
                 },
             );
         }
-        let endpoints = |role: &str, map: BTreeMap<String, Value>| -> Result<BTreeMap<String, String>, CharmError> {
+        let mut taken: BTreeSet<String> = metadata.extra_bindings.keys().cloned().collect();
+        let mut endpoints = |role: &str,
+                             map: BTreeMap<String, Value>|
+         -> Result<BTreeMap<String, String>, CharmError> {
             map.into_iter()
                 .map(|(name, value)| {
                     let interface = match &value {
@@ -199,6 +202,16 @@ impl Charm {
                     if name == "juju" || name.starts_with("juju-") && role != "requires" {
                         return Err(CharmError(format!(
                             "metadata.yaml: {role}: endpoint name {name:?} is reserved; rename it"
+                        )));
+                    }
+                    if role != "requires"
+                        && interface.as_ref().is_some_and(|i| i == "juju" || i.starts_with("juju-"))
+                    {
+                        return Err(CharmError(format!("metadata.yaml: {role}: {name}: interfaces of Juju's own are reserved")));
+                    }
+                    if !taken.insert(name.clone()) {
+                        return Err(CharmError(format!(
+                            "metadata.yaml: endpoint {name:?} is there twice; names are unique over provides, requires and peers"
                         )));
                     }
                     let interface = interface
@@ -216,7 +229,7 @@ impl Charm {
             summary,
             subordinate: metadata.subordinate,
             storage,
-            config: read_config(archive)?,
+            config: read_config(archive, agent_version)?,
             actions: read_actions(archive)?,
             bases: manifest
                 .map(|m| {
@@ -251,6 +264,11 @@ impl Charm {
     }
 }
 
+/// A version as it compares.
+fn numbers(version: &str) -> Vec<u32> {
+    version.split(['.', '-']).map(|p| p.parse().unwrap_or(0)).chain([0, 0, 0]).take(3).collect()
+}
+
 fn yaml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, CharmError> {
     serde_yaml::from_str(text).map_err(|why| CharmError(format!("cannot read {file}: {why}")))
 }
@@ -277,13 +295,10 @@ fn check_assumes(assumes: &[Value], agent_version: &str) -> Result<(), CharmErro
                 let words: Vec<&str> = text.split_whitespace().collect();
                 match words.as_slice() {
                     ["juju", op, wanted] => {
-                        let parse = |v: &str| -> Vec<u32> {
-                            v.split(['.', '-']).map(|p| p.parse().unwrap_or(0)).chain([0, 0, 0]).take(3).collect()
-                        };
                         if *op == ">=" {
-                            parse(version) >= parse(wanted)
+                            numbers(version) >= numbers(wanted)
                         } else {
-                            *op == "<" && parse(version) < parse(wanted)
+                            *op == "<" && numbers(version) < numbers(wanted)
                         }
                     }
                     _ => false,
@@ -309,7 +324,7 @@ fn check_assumes(assumes: &[Value], agent_version: &str) -> Result<(), CharmErro
     }
 }
 
-fn read_config(archive: &mut Archive) -> Result<BTreeMap<String, ConfigOption>, CharmError> {
+fn read_config(archive: &mut Archive, agent_version: &str) -> Result<BTreeMap<String, ConfigOption>, CharmError> {
     let Some(text) = archive.text("config.yaml")? else {
         return Ok(BTreeMap::new());
     };
@@ -321,7 +336,8 @@ fn read_config(archive: &mut Archive) -> Result<BTreeMap<String, ConfigOption>, 
         let default = option.default.filter(|d| !d.is_null());
         let fits = match (kind.as_str(), &default) {
             ("string" | "int" | "float" | "boolean" | "secret", None) => true,
-            ("string" | "secret", Some(value)) => value.is_string(),
+            ("string", Some(value)) => value.is_string(),
+            ("secret", Some(value)) => value.as_str().is_some_and(|v| v.is_empty() || v.starts_with("secret:")),
             ("int", Some(value)) => value.is_i64() || value.is_u64(),
             ("float", Some(value)) => value.is_number(),
             ("boolean", Some(value)) => value.is_boolean(),
@@ -333,6 +349,11 @@ fn read_config(archive: &mut Archive) -> Result<BTreeMap<String, ConfigOption>, 
         };
         if !fits {
             return Err(CharmError(format!("config.yaml: option {name}: default does not fit type {kind}")));
+        }
+        if kind == "secret" && numbers(agent_version) < numbers("3.3") {
+            return Err(CharmError(format!(
+                "config.yaml: option {name}: type secret needs Juju 3.3; the model is at {agent_version}"
+            )));
         }
         read.insert(name, ConfigOption { kind, default, description: option.description.unwrap_or_default() });
     }
@@ -360,11 +381,13 @@ fn read_actions(archive: &mut Archive) -> Result<BTreeMap<String, ActionSpec>, C
             "properties".to_owned(),
             if field("params").is_object() { field("params") } else { Value::Object(serde_json::Map::new()) },
         );
-        for key in ["required", "additionalProperties"] {
-            if let Some(value) = body.get(key) {
-                schema.insert(key.to_owned(), value.clone());
-            }
+        // Whatever Juju has no use for itself is part of the schema.
+        const OWN: [&str; 6] = ["description", "params", "parallel", "execution-group", "title", "type"];
+        for (key, value) in body.as_object().into_iter().flatten().filter(|(key, _)| !OWN.contains(&key.as_str())) {
+            schema.insert(key.clone(), value.clone());
         }
+        schema::check(&Value::Object(schema.clone()))
+            .map_err(|why| CharmError(format!("actions.yaml: {name}: {why}")))?;
         read.insert(
             name,
             ActionSpec {
@@ -375,4 +398,155 @@ fn read_actions(archive: &mut Archive) -> Result<BTreeMap<String, ActionSpec>, C
         );
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::archive::tests::archive;
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    /// What is read of a charm with these files beside the least that every charm has.
+    fn check_at(version: &str, files: &[&str], expected: Expect) {
+        let mut entries = vec!["dispatch 755", "manifest.yaml 644 bases: [{name: ubuntu, channel: 24.04/stable}]"];
+        if !files.iter().any(|f| f.starts_with("metadata.yaml 644 name:")) {
+            entries.push("metadata.yaml 644 {name: db, summary: s, description: d}");
+        }
+        let texts: Vec<String> = files
+            .iter()
+            .map(|file| file.replace("metadata.yaml +", "metadata.yaml 644 name: db\nsummary: s\ndescription: d\n"))
+            .collect();
+        if texts.iter().any(|t| t.starts_with("metadata.yaml")) {
+            entries.retain(|e| !e.starts_with("metadata.yaml"));
+        }
+        entries.extend(texts.iter().map(String::as_str));
+        let file = archive(&entries);
+        let read = Archive::open(file.path()).and_then(|mut archive| Charm::read(&mut archive, version));
+        expected.assert_eq(&match read {
+            Ok(charm) => format!("{} {:?} {:?}", charm.name, charm.bases, charm.peers),
+            Err(why) => why.0,
+        });
+    }
+
+    fn check(files: &[&str], expected: Expect) {
+        check_at("3.6.12", files, expected);
+    }
+
+    #[test]
+    fn metadata() {
+        check(&[], expect![[r#"db ["ubuntu@24.04/stable"] {}"#]]);
+        check(
+            &["metadata.yaml +peers: {a: b, c: {interface: d}}"],
+            expect![[r#"db ["ubuntu@24.04/stable"] {"a": "b", "c": "d"}"#]],
+        );
+        check(&["metadata.yaml 644 name: db"], expect!["metadata.yaml: summary is missing; add it and pack again"]);
+        check(
+            &["metadata.yaml 644 name: Db\nsummary: s\ndescription: d"],
+            expect![[
+                r#"metadata.yaml: name "Db" is not lower-case letters, digits and hyphens without a number at the end"#
+            ]],
+        );
+        check(
+            &["metadata.yaml +peers: {a: b}\nprovides: {a: c}"],
+            expect![[
+                r#"metadata.yaml: endpoint "a" is there twice; names are unique over provides, requires and peers"#
+            ]],
+        );
+        check(
+            &["metadata.yaml +provides: {juju-x: c}"],
+            expect![[r#"metadata.yaml: provides: endpoint name "juju-x" is reserved; rename it"#]],
+        );
+        check(
+            &["metadata.yaml +requires: {a: {limit: 1}}"],
+            expect!["metadata.yaml: requires: a: interface is missing"],
+        );
+        check(
+            &["metadata.yaml +storage: {data: {type: disk}}"],
+            expect![[r#"metadata.yaml: storage data: type "disk" is not filesystem or block"#]],
+        );
+    }
+
+    #[test]
+    fn assumes() {
+        let one = "metadata.yaml +assumes: [juju >= 3.4]";
+        check(&[one], expect![[r#"db ["ubuntu@24.04/stable"] {}"#]]);
+        check_at(
+            "2.9.49",
+            &[one],
+            expect![
+                "Charm feature requirements cannot be met: charm requires juju >= 3.4, the model is at 2.9.49; see juju-local model-config agent-version"
+            ],
+        );
+        let nested = "metadata.yaml +assumes: [{any-of: [{all-of: [juju >= 2.9, juju < 3]}, juju >= 3.6]}]";
+        check_at("2.9.49", &[nested], expect![[r#"db ["ubuntu@24.04/stable"] {}"#]]);
+        check_at("3.6.12", &[nested], expect![[r#"db ["ubuntu@24.04/stable"] {}"#]]);
+        check_at(
+            "3.5.1",
+            &[nested],
+            expect![[
+                r#"Charm feature requirements cannot be met: charm requires {"any-of":[{"all-of":["juju >= 2.9","juju < 3"]},"juju >= 3.6"]}, the model is at 3.5.1; see juju-local model-config agent-version"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn options_and_actions() {
+        let config = |text: &str, expected: Expect| check(&[&format!("config.yaml 644 {text}")], expected);
+        config("{}", expect!["config.yaml: options is missing"]);
+        config(
+            "options: {n: {type: int, default: 1.5}}",
+            expect!["config.yaml: option n: default does not fit type int"],
+        );
+        config(
+            "options: {n: {type: int, default: ''}}",
+            expect!["config.yaml: option n: default does not fit type int"],
+        );
+        config(
+            "options: {s: {type: secret, default: x}}",
+            expect!["config.yaml: option s: default does not fit type secret"],
+        );
+        config(
+            "options: {s: {type: text}}",
+            expect![[r#"config.yaml: option s: type "text" is not string, int, float, boolean or secret"#]],
+        );
+        check_at(
+            "2.9.49",
+            &["config.yaml 644 options: {s: {type: secret}}"],
+            expect!["config.yaml: option s: type secret needs Juju 3.3; the model is at 2.9.49"],
+        );
+        let actions = |text: &str, expected: Expect| check(&[&format!("actions.yaml 644 {text}")], expected);
+        actions("{backup: , restore: {params: }}", expect![[r#"db ["ubuntu@24.04/stable"] {}"#]]);
+        actions("{juju-run: {}}", expect![[r#"actions.yaml: "juju-run" is not a permitted action name"#]]);
+        actions(
+            "{a: {params: {x: {$ref: y}}}}",
+            expect![[r#"actions.yaml: a: cannot use $ref in properties.x: Juju refuses it"#]],
+        );
+        actions(
+            "{a: {params: {x: {type: text}}}}",
+            expect![[
+                r#"actions.yaml: a: cannot use type "text" in properties.x: use string, integer, number, boolean, object, array or null"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn option_values() {
+        let option = |kind: &str| ConfigOption { kind: kind.to_owned(), default: None, description: String::new() };
+        let kinds = ["int", "float", "boolean", "string", "secret"];
+        let charm = Charm { config: kinds.iter().map(|k| ((*k).to_owned(), option(k))).collect(), ..Charm::default() };
+        let check = |name: &str, text: &str, expected: &str| {
+            let got = charm.parse_option(name, text).map_or_else(|why| why.0, |value| value.to_string());
+            assert_eq!(got, expected);
+        };
+        check("int", "5", "5");
+        check("int", "-1", "-1");
+        check("int", "banana", r#"option "int" expected int, got "banana""#);
+        check("float", "1", "1.0");
+        check("boolean", "True", "true");
+        check("boolean", "yes", r#"option "boolean" expected boolean, got "yes""#);
+        check("string", "5", "\"5\"");
+        check("secret", "secret:abc", "\"secret:abc\"");
+        check("secret", "plain", r#"option "secret" expected secret, got "plain""#);
+        check("colour", "red", r#"unknown option "colour""#);
+    }
 }

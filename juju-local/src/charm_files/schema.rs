@@ -8,10 +8,51 @@ use serde_json::{Map, Value};
 /// # Errors
 /// Names the parameter and what is allowed.
 pub fn validate_params(schema: &Value, params: &Value, closed: bool) -> Result<Value, String> {
-    check("", schema, params, closed)
+    fit("", schema, params, closed)
 }
 
-fn check(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Value, String> {
+/// Checks a schema itself, as Juju does when it reads a charm.
+///
+/// # Errors
+/// Names the place and what is wrong there.
+pub(super) fn check(schema: &Value) -> Result<(), String> {
+    check_part("", schema)
+}
+
+const KINDS: [&str; 7] = ["string", "integer", "number", "boolean", "object", "array", "null"];
+
+fn check_part(path: &str, part: &Value) -> Result<(), String> {
+    let place = if path.is_empty() { "the action" } else { path };
+    let Some(map) = part.as_object() else {
+        return Ok(());
+    };
+    for key in ["$ref", "$schema"] {
+        if map.contains_key(key) {
+            return Err(format!("cannot use {key} in {place}: Juju refuses it"));
+        }
+    }
+    if let Some(pattern) = map.get("pattern").and_then(Value::as_str) {
+        regex_lite::Regex::new(pattern).map_err(|why| format!("cannot use pattern {pattern:?} in {place}: {why}"))?;
+    }
+    let kinds = map.get("type").map(|kind| kind.as_array().cloned().unwrap_or_else(|| vec![kind.clone()]));
+    for kind in kinds.into_iter().flatten() {
+        if !kind.as_str().is_some_and(|kind| KINDS.contains(&kind)) {
+            return Err(format!(
+                "cannot use type {kind} in {place}: use string, integer, number, boolean, object, array or null"
+            ));
+        }
+    }
+    for (name, inner) in map.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let path = if path.is_empty() { format!("properties.{name}") } else { format!("{path}.properties.{name}") };
+        check_part(&path, inner)?;
+    }
+    if let Some(items) = map.get("items") {
+        check_part(&format!("{path}.items"), items)?;
+    }
+    Ok(())
+}
+
+fn fit(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Value, String> {
     let shown = if path.is_empty() { "parameters".to_owned() } else { path.to_owned() };
     if let Some(kind) = schema.get("type") {
         let kinds: Vec<&str> = match kind {
@@ -33,15 +74,21 @@ fn check(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Valu
         }
     }
     if let Some(number) = value.as_f64() {
-        if schema.get("minimum").and_then(Value::as_f64).is_some_and(|min| number < min) {
+        // In draft 4 "exclusive" is a word beside the limit.
+        let excluded = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let least = schema.get("minimum").and_then(Value::as_f64);
+        if least.is_some_and(|least| number < least || (number <= least && excluded("exclusiveMinimum"))) {
+            let how = if excluded("exclusiveMinimum") { "more than" } else { "at least" };
             return Err(format!(
-                "validation failed: (root).{shown} : must be at least {}, given {value}",
+                "validation failed: (root).{shown} : must be {how} {}, given {value}",
                 schema["minimum"]
             ));
         }
-        if schema.get("maximum").and_then(Value::as_f64).is_some_and(|max| number > max) {
+        let most = schema.get("maximum").and_then(Value::as_f64);
+        if most.is_some_and(|most| number > most || (number >= most && excluded("exclusiveMaximum"))) {
+            let how = if excluded("exclusiveMaximum") { "less than" } else { "at most" };
             return Err(format!(
-                "validation failed: (root).{shown} : must be at most {}, given {value}",
+                "validation failed: (root).{shown} : must be {how} {}, given {value}",
                 schema["maximum"]
             ));
         }
@@ -61,6 +108,23 @@ fn check(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Valu
             ));
         }
     }
+    if let (Some(text), Some(pattern)) = (value.as_str(), schema.get("pattern").and_then(Value::as_str)) {
+        if !regex_lite::Regex::new(pattern).is_ok_and(|regex| regex.is_match(text)) {
+            return Err(format!("validation failed: (root).{shown} : must match {pattern:?}, given {value}"));
+        }
+    }
+    if let Some(items) = value.as_array() {
+        let count = items.len() as u64;
+        for (key, word, wrong) in
+            [("minItems", "least", u64::lt as fn(&u64, &u64) -> bool), ("maxItems", "most", u64::gt)]
+        {
+            if let Some(limit) = schema.get(key).and_then(Value::as_u64).filter(|limit| wrong(&count, limit)) {
+                return Err(format!(
+                    "validation failed: (root).{shown} : must have at {word} {limit} items, given {count}"
+                ));
+            }
+        }
+    }
     match value {
         Value::Object(map) => object(path, schema, map, closed).map(Value::Object),
         Value::Array(items) => {
@@ -68,7 +132,7 @@ fn check(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Valu
             let checked: Result<Vec<Value>, String> = items
                 .iter()
                 .enumerate()
-                .map(|(i, item)| check(&format!("{path}[{i}]"), &item_schema, item, closed))
+                .map(|(i, item)| fit(&format!("{path}[{i}]"), &item_schema, item, closed))
                 .collect();
             Ok(Value::Array(checked?))
         }
@@ -85,7 +149,7 @@ fn object(path: &str, schema: &Value, map: &Map<String, Value>, closed: bool) ->
         let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match properties.get(key) {
             Some(schema) => {
-                checked.insert(key.clone(), check(&inner, schema, value, closed)?);
+                checked.insert(key.clone(), fit(&inner, schema, value, closed)?);
             }
             None if open => {
                 checked.insert(key.clone(), value.clone());
@@ -157,5 +221,25 @@ mod tests {
             check(json!({"name": "xy", "nmae": 1})),
             "validation failed: (root) : additional property \"nmae\" is not allowed; known parameters: how, name, size"
         );
+    }
+
+    #[test]
+    fn nested_and_limited() {
+        let schema = json!({"type": "object", "properties": {
+            "host": {"type": "string", "pattern": "^[a-z.]+$"}, "ratio": {"type": "number", "minimum": 0, "exclusiveMinimum": true},
+            "hosts": {"type": "array", "minItems": 1, "maxItems": 2, "items": {"type": "string"}},
+            "deep": {"type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}, "y": {"default": "z"}}}}});
+        let check = |params: Value, closed: bool| match validate_params(&schema, &params, closed) {
+            Ok(value) => value.to_string(),
+            Err(why) => why.trim_start_matches("validation failed: ").to_owned(),
+        };
+        assert_eq!(check(json!({"host": "a.b", "other": 1}), false), r#"{"host":"a.b","other":1}"#);
+        assert!(check(json!({"other": 1}), true).contains("\"other\" is not allowed"));
+        assert_eq!(check(json!({"host": "A"}), false), r#"(root).host : must match "^[a-z.]+$", given "A""#);
+        assert_eq!(check(json!({"ratio": 0}), false), "(root).ratio : must be more than 0, given 0");
+        assert_eq!(check(json!({"hosts": []}), false), "(root).hosts : must have at least 1 items, given 0");
+        assert_eq!(check(json!({"hosts": ["a", 1]}), false), "(root).hosts[1] : must be of type string, given 1");
+        assert_eq!(check(json!({"deep": {"x": 1}}), false), r#"{"deep":{"x":1,"y":"z"}}"#);
+        assert_eq!(check(json!({"deep": {}}), false), "(root) : \"x\" property is missing and required");
     }
 }

@@ -22,16 +22,18 @@ pub(super) fn say(text: &str) {
 /// One text for people or programs, on standard output.
 pub(super) fn print(text: &str) {
     let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes());
-    if !text.ends_with('\n') {
-        let _ = out.write_all(b"\n");
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    if out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).is_err() {
+        // Nobody reads any more, as in `debug-log --tail | head`: a command that goes on for ever would go on unheard.
+        std::process::exit(1);
     }
 }
 
-/// The model that is worked on.
+/// The model that is worked on: named, in the environment as Juju has it, chosen, or the default one.
 pub(super) fn current(model: Option<&str>) -> String {
-    if let Some(model) = model {
-        return model.to_owned();
+    let named = model.map(ToOwned::to_owned).or_else(|| std::env::var("JUJU_MODEL").ok());
+    if let Some(model) = named.filter(|name| !name.is_empty()) {
+        return model;
     }
     let chosen = fs::read_to_string(Path::new(STATE_ROOT).join("current")).unwrap_or_default();
     if chosen.trim().is_empty() { "default".to_owned() } else { chosen.trim().to_owned() }
@@ -57,6 +59,10 @@ pub(super) fn models() -> Vec<String> {
     names
 }
 
+pub(super) fn connects(model: &str) -> bool {
+    connect(model).is_ok()
+}
+
 fn connect(model: &str) -> std::io::Result<UnixStream> {
     UnixStream::connect(model_dir(model).join("controller.socket"))
 }
@@ -71,7 +77,9 @@ pub(super) fn start(model: &str) -> anyhow::Result<()> {
         && model.len() <= 32
         && model.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !valid {
-        anyhow::bail!("{model:?} is not a valid name for a model: lower-case letters, digits and hyphens, at most 32");
+        anyhow::bail!(
+            "{model:?} is not a valid name for a model: use lower-case letters, digits and hyphens, at most 32"
+        );
     }
     let dir = model_dir(model);
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -100,11 +108,7 @@ pub(super) fn start(model: &str) -> anyhow::Result<()> {
 /// Asks a model's controller; shows progress meanwhile.
 pub(super) fn ask(model: &str, request: &Request) -> anyhow::Result<Value> {
     if connect(model).is_err() {
-        if !exists(model) && model != "default" {
-            anyhow::bail!(
-                "model {model:?} not found; see juju-local models, or add it with juju-local add-model {model}"
-            );
-        }
+        super::models::check_there(model, request)?;
         start(model)?;
     }
     let mut stream = connect(model).context("cannot reach the controller")?;

@@ -1,14 +1,20 @@
 //! The command line: Juju's grammar, one controller behind it. `client` talks to it, `show` prints, `query` understands
-//! wait-for's expressions.
+//! wait-for's expressions, `commands` and its neighbours are what each command does.
 
+mod access;
+mod actions;
 mod client;
 mod commands;
+mod log;
+mod models;
 mod query;
 mod show;
+mod wait;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// A Juju for one machine: runs any machine charm from its .charm file, without a controller or a cloud.
 #[derive(Debug, Parser)]
@@ -75,7 +81,8 @@ enum Command {
     },
     /// Remove an application with its units
     RemoveApplication {
-        application: String,
+        #[arg(required = true)]
+        applications: Vec<String>,
         #[command(flatten)]
         removal: Removal,
     },
@@ -88,8 +95,8 @@ enum Command {
         reset: Vec<String>,
         #[arg(long)]
         file: Option<String>,
-        #[arg(long, default_value = "yaml")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
     },
     /// Run an action on units and wait for it: `run UNIT... ACTION [key=value]...`
     Run {
@@ -98,12 +105,15 @@ enum Command {
         /// A YAML file of parameters
         #[arg(long)]
         params: Option<String>,
-        #[arg(long)]
-        wait: Option<String>,
+        /// How long to wait for the results, as in 90s or 5m; 10m otherwise
+        #[arg(long, value_parser = duration)]
+        wait: Option<Duration>,
+        /// Do not wait
         #[arg(long)]
         background: bool,
-        #[arg(long, default_value = "plain")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
+        /// Parameters are texts, whatever they look like
         #[arg(long)]
         string_args: bool,
     },
@@ -113,31 +123,33 @@ enum Command {
         words: Vec<String>,
         #[arg(long)]
         params: Option<String>,
-        #[arg(long, num_args = 0..=1, default_missing_value = "10m", require_equals = true)]
-        wait: Option<String>,
-        #[arg(long, default_value = "yaml")]
-        format: String,
+        #[arg(long, num_args = 0..=1, default_missing_value = "10m", require_equals = true, value_parser = duration)]
+        wait: Option<Duration>,
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
     },
     /// List what was run
     Operations {
-        #[arg(long, default_value = "plain")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
     },
     /// Show what was run, and its results
+    #[command(visible_alias = "show-task", alias = "show-action-output", alias = "show-action-status")]
     ShowOperation {
         id: u32,
-        #[arg(long, default_value = "yaml")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
     },
     /// Stop an action
+    #[command(alias = "cancel-action")]
     CancelTask { id: u32 },
     /// List an application's actions
     Actions {
         application: String,
         #[arg(long)]
         schema: bool,
-        #[arg(long, default_value = "plain")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
     },
     /// Relate two applications
     #[command(alias = "relate")]
@@ -146,67 +158,68 @@ enum Command {
     RemoveRelation { a: String, b: String },
     /// Show the model
     Status {
-        /// Only this application
-        application: Option<String>,
-        #[arg(long, default_value = "tabular")]
-        format: String,
+        /// Only these applications or units
+        filters: Vec<String>,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
         /// Show again every so often, as in 2s
-        #[arg(long)]
-        watch: Option<String>,
+        #[arg(long, value_parser = duration)]
+        watch: Option<Duration>,
         #[arg(long)]
         relations: bool,
         #[arg(long)]
         storage: bool,
     },
     /// Wait until an application or unit fits a query, as in `wait-for application db --query 'status=="active"'`
-    WaitFor {
-        /// application or unit
-        kind: String,
-        name: String,
-        #[arg(long, default_value = "status==\"active\"")]
-        query: String,
-        #[arg(long, default_value = "10m")]
-        timeout: String,
-        #[arg(long)]
-        summary: bool,
-    },
+    WaitFor(WaitFor),
     /// Show a unit with its databags
     ShowUnit {
         unit: String,
-        #[arg(long, default_value = "yaml")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
     },
     /// Show an application
     ShowApplication {
         application: String,
-        #[arg(long, default_value = "yaml")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
     },
     /// List secrets
     Secrets {
-        #[arg(long, default_value = "tabular")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
     },
     /// Show a secret; its content only with --reveal
     ShowSecret {
         id: String,
         #[arg(long)]
         reveal: bool,
-        #[arg(long, default_value = "yaml")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
     },
-    /// Add a user secret: `add-secret NAME key=value...`
-    AddSecret { name: String, values: Vec<String> },
+    /// Add a user secret: `add-secret NAME key=value...`, or key#file=PATH for a value that a file holds
+    AddSecret {
+        name: String,
+        values: Vec<String>,
+        /// A YAML file of keys and values
+        #[arg(long)]
+        file: Option<String>,
+    },
     /// Replace a user secret's content
-    UpdateSecret { id: String, values: Vec<String> },
+    UpdateSecret {
+        id: String,
+        values: Vec<String>,
+        #[arg(long)]
+        file: Option<String>,
+    },
     /// Let an application read a user secret
     GrantSecret { id: String, application: String },
     /// Take that back
     RevokeSecret { id: String, application: String },
     /// List storage
     Storage {
-        #[arg(long, default_value = "yaml")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
     },
     /// Run a command on units, in a hook's context
     Exec {
@@ -214,8 +227,8 @@ enum Command {
         unit: Vec<String>,
         #[arg(short, long)]
         application: Option<String>,
-        #[arg(long, default_value = "plain")]
-        format: String,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
         #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
@@ -226,41 +239,49 @@ enum Command {
         words: Vec<String>,
     },
     /// Copy a file from or to a unit: UNIT:PATH on one side
-    Scp { from: String, to: String },
-    /// Show the model's log
-    DebugLog {
-        /// From the beginning, and end at its end
-        #[arg(long)]
-        replay: bool,
-        /// Only these, as in unit-db-0
+    Scp {
+        from: String,
+        to: String,
+        /// A directory with all that is in it
         #[arg(short, long)]
-        include: Vec<String>,
-        /// At least this level
-        #[arg(short, long, default_value = "DEBUG")]
-        level: String,
-        /// Go on showing what comes
-        #[arg(long)]
-        tail: bool,
-        #[arg(short = 'n', long)]
-        lines: Option<usize>,
+        recursive: bool,
     },
+    /// Show the model's log
+    DebugLog(DebugLog),
     /// Run a failed hook again, or pass over it
     Resolved {
-        unit: String,
+        #[arg(required = true)]
+        units: Vec<String>,
         #[arg(long)]
         no_retry: bool,
     },
     /// Show or set the model's settings
-    ModelConfig { values: Vec<String> },
+    ModelConfig {
+        /// key to show, or key=value to set
+        values: Vec<String>,
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
+    },
     /// List models
-    Models,
+    Models {
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
+    },
     /// Add a model and switch to it
-    AddModel { name: String },
+    AddModel {
+        name: String,
+        /// Stay with the model that is worked on now
+        #[arg(long)]
+        no_switch: bool,
+    },
     /// Choose the model that commands work on
     Switch { name: Option<String> },
     /// Remove a model with everything in it
     DestroyModel {
         name: Option<String>,
+        /// Storage goes with its model in any case
+        #[arg(long)]
+        destroy_storage: bool,
         #[command(flatten)]
         removal: Removal,
     },
@@ -275,6 +296,98 @@ enum Command {
         #[arg(long)]
         name: String,
     },
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    #[value(alias = "tabular", alias = "short")]
+    Plain,
+    Yaml,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct WaitFor {
+    #[arg(value_enum)]
+    kind: Kind,
+    name: String,
+    /// An expression that must be true, as in forEach(units, u => u.workload-status == "active")
+    #[arg(long, default_value = "life==\"alive\" && status==\"active\"")]
+    query: String,
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    timeout: Duration,
+    /// Show each change meanwhile
+    #[arg(long)]
+    summary: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Application,
+    Unit,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Application => "application",
+            Self::Unit => "unit",
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct DebugLog {
+    /// From the beginning, and end at its end
+    #[arg(long)]
+    replay: bool,
+    /// Only these, as in unit-db-0, db/0 or unit-db-*
+    #[arg(short, long)]
+    include: Vec<String>,
+    /// Not these
+    #[arg(short = 'x', long)]
+    exclude: Vec<String>,
+    /// Only these modules, as in unit.db/0.juju-log
+    #[arg(long)]
+    include_module: Vec<String>,
+    /// At least this level
+    #[arg(short, long, default_value = "DEBUG")]
+    level: String,
+    /// Go on showing what comes
+    #[arg(long)]
+    tail: bool,
+    /// End at its end, on a terminal too
+    #[arg(long, conflicts_with = "tail")]
+    no_tail: bool,
+    /// This many of the last lines first
+    #[arg(short = 'n', long)]
+    lines: Option<usize>,
+    /// End after this many lines
+    #[arg(long)]
+    limit: Option<usize>,
+}
+
+/// `90`, `90s`, `5m`, `1h30m`, `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration; write for example 90s, 5m or 1h30m");
+    let mut rest = text;
+    let mut total = Duration::ZERO;
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, after) = rest.split_at(end);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+        total += match unit {
+            "ms" => Duration::from_millis(number),
+            "" | "s" => Duration::from_secs(number),
+            "m" => Duration::from_secs(number.checked_mul(60).ok_or_else(wrong)?),
+            "h" => Duration::from_secs(number.checked_mul(3600).ok_or_else(wrong)?),
+            _ => return Err(wrong()),
+        };
+        rest = after;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
 #[derive(Debug, Args)]
@@ -356,5 +469,46 @@ pub fn run() -> ExitCode {
             client::say(&format!("ERROR {why:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn grammar() {
+        Cli::command().debug_assert();
+        for line in [
+            "deploy ./x.charm db -n 3 --config a=b --storage data=2G --base ubuntu@24.04",
+            "run db/0 db/1 backup to=s3 --wait 5m --format json",
+            "run-action db/0 backup --wait",
+            "show-task 3",
+            "status db --format=tabular --watch 2s",
+            "wait-for unit db/0 --query 'x' --timeout 90s",
+            "exec --unit db/0 -- mariadb --execute select",
+            "remove-unit db/0 db/1 --force --no-prompt",
+            "fault hook db/0 --kill-after-tools 3 --name start",
+            "destroy-model test --no-prompt --destroy-storage --force",
+        ] {
+            let words = ["juju-local"].into_iter().chain(line.split(' '));
+            if let Err(why) = Cli::try_parse_from(words) {
+                panic!("{line}: {why}");
+            }
+        }
+        for line in ["run", "wait-for machine 0", "status --format xml", "run db/0 x --wait soon", "remove-unit"] {
+            assert!(Cli::try_parse_from(["juju-local"].into_iter().chain(line.split(' '))).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        let check = |text: &str| duration(text).map_or_else(|why| why, |d| format!("{d:?}"));
+        assert_eq!(check("90"), "90s");
+        assert_eq!(check("1h30m"), "5400s");
+        assert_eq!(check("500ms"), "500ms");
+        assert_eq!(check("soon"), "\"soon\" is no duration; write for example 90s, 5m or 1h30m");
+        assert!(duration("").is_err() && duration("5x").is_err());
     }
 }

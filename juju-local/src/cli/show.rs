@@ -3,12 +3,13 @@
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// A value as `--format` asks.
-pub(super) fn formatted(value: &Value, format: &str) -> anyhow::Result<String> {
+use super::Format;
+
+/// A value as `--format` asks; what has no table of its own is printed as YAML.
+pub(super) fn formatted(value: &Value, format: Format) -> anyhow::Result<String> {
     match format {
-        "json" => Ok(value.to_string()),
-        "yaml" => serde_yaml::to_string(value).context("cannot print as YAML"),
-        other => anyhow::bail!("unknown format {other:?}; use yaml or json"),
+        Format::Json => Ok(value.to_string()),
+        Format::Yaml | Format::Plain => serde_yaml::to_string(value).context("cannot print as YAML"),
     }
 }
 
@@ -119,22 +120,30 @@ pub(super) fn status(status: &Value, relations: bool, storage: bool) -> String {
         out.push_str(&table(&rows));
     }
     if storage {
-        let mut rows = vec![row(["Storage", "Unit", "Size", "Location", "Status"])];
-        for (id, body) in status["storage"].as_object().unwrap_or(&empty) {
-            for (unit, place) in body["attachments"]["units"].as_object().unwrap_or(&empty) {
-                rows.push(vec![
-                    id.clone(),
-                    unit.clone(),
-                    text(body, &["size"]),
-                    text(place, &["location"]),
-                    text(body, &["status", "current"]),
-                ]);
-            }
-        }
         out.push('\n');
-        out.push_str(&table(&rows));
+        out.push_str(&storages(&status["storage"]));
     }
     out
+}
+
+/// `juju storage`.
+pub(super) fn storages(all: &Value) -> String {
+    let empty = serde_json::Map::new();
+    let mut rows = vec![row(["Unit", "Storage ID", "Type", "Size", "Status", "Location"])];
+    for (id, body) in all.as_object().unwrap_or(&empty) {
+        for (unit, place) in body["attachments"]["units"].as_object().unwrap_or(&empty) {
+            rows.push(vec![
+                unit.clone(),
+                id.clone(),
+                text(body, &["kind"]),
+                text(body, &["size"]),
+                text(body, &["status", "current"]),
+                text(place, &["location"]),
+            ]);
+        }
+    }
+    rows[1..].sort();
+    table(&rows)
 }
 
 /// One task's results as plain text.

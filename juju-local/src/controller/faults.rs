@@ -112,7 +112,7 @@ fn name(text: &str) -> anyhow::Result<UnitName> {
 }
 
 fn machine_of(controller: &Controller, unit: &str) -> anyhow::Result<u32> {
-    let unit = name(unit)?;
+    let unit = super::requests::unit_or_leader(controller, unit.to_owned())?;
     controller.read(|state| state.unit(&unit).map(|u| u.machine)).map_err(|e| anyhow::anyhow!(e))
 }
 

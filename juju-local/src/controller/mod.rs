@@ -3,6 +3,7 @@
 mod faults;
 mod requests;
 mod store;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -74,6 +75,7 @@ pub fn run(model: &str) -> anyhow::Result<()> {
     let machines: Arc<dyn Machines> = Arc::new(Containers::open(model, &dir)?);
     let controller = Controller::open(model, &dir, machines)?;
     controller.adopt();
+    watch::start(&controller);
     let socket = dir.join("controller.socket");
     let _ = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket)?;
@@ -258,7 +260,10 @@ impl Controller {
                 });
             }
         }
-        let units: Vec<UnitName> = self.read(|s| s.units.keys().cloned().collect());
+        watch::make_missing(self);
+        let made = |state: &State, machine: u32| state.machines.get(&machine).is_some_and(|m| m.created);
+        let units: Vec<UnitName> =
+            self.read(|s| s.units.iter().filter(|(_, u)| made(s, u.machine)).map(|(name, _)| name.clone()).collect());
         for unit in units {
             self.start_agent(&unit);
         }

@@ -112,12 +112,7 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             let now = controller.now();
             let mut names = Vec::new();
             for unit in units {
-                names.push(match unit.strip_suffix("/leader") {
-                    Some(app) => controller
-                        .read(|state| state.application(app).map(|a| a.leader.clone()))?
-                        .with_context(|| format!("could not determine leader for {app:?}; wait a moment"))?,
-                    None => name(unit)?,
-                });
+                names.push(unit_or_leader(controller, unit)?);
             }
             let params = Value::Object(params.into_iter().collect());
             let ids = commit(controller, |state| {
@@ -260,9 +255,9 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             commit(controller, |state| state.remove_relation(&a, &b)).map(|()| Value::Null)
         }
         Request::Machine { unit } => {
-            let unit = name(unit)?;
+            let unit = unit_or_leader(controller, unit)?;
             let machine = controller.read(|state| state.unit(&unit).map(|u| u.machine))?;
-            Ok(json!({"machine": machine, "root": controller.machines.root(machine)}))
+            Ok(json!({"machine": machine, "leader": controller.machines.leader(machine)}))
         }
         Request::Fault(fault) => faults::apply(controller, fault),
         Request::DestroyModel => {
@@ -270,7 +265,7 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             controller.wake();
             progress("removing machines");
             controller.machines.destroy_all()?;
-            std::fs::remove_dir_all(&controller.dir).context("cannot remove the model's directory")?;
+            crate::machine::remove_tree(&controller.dir)?;
             Ok(Value::Null)
         }
         Request::Stop => {
@@ -280,6 +275,16 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             controller.save(&controller.lock());
             Ok(Value::Null)
         }
+    }
+}
+
+/// `mysql/0`, or `mysql/leader`.
+pub(super) fn unit_or_leader(controller: &Controller, text: String) -> anyhow::Result<UnitName> {
+    match text.strip_suffix("/leader") {
+        Some(app) => controller
+            .read(|state| state.application(app).map(|a| a.leader.clone()))?
+            .with_context(|| format!("could not determine leader for {app:?}; wait a moment")),
+        None => name(text),
     }
 }
 
@@ -381,7 +386,8 @@ fn provision(controller: &Arc<Controller>, units: &[UnitName], progress: &(dyn F
 }
 
 fn exec(controller: &Arc<Controller>, units: Vec<String>, app: Option<&str>, command: &str) -> anyhow::Result<Value> {
-    let mut names = units.into_iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut names =
+        units.into_iter().map(|unit| unit_or_leader(controller, unit)).collect::<anyhow::Result<Vec<_>>>()?;
     if let Some(app) = app {
         names.extend(controller.read(|state| {
             state.application(app).map(|_| state.units_of(app).map(|(n, _)| n.clone()).collect::<Vec<_>>())

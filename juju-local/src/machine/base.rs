@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
@@ -31,15 +32,29 @@ pub(super) fn ensure(progress: &dyn Fn(&str)) -> anyhow::Result<PathBuf> {
         return Ok(image);
     }
     let making = image.with_extension("making");
-    if making.exists() {
-        fs::remove_dir_all(&making).context("cannot remove a half-made base image")?;
-    }
+    remove_image(&making)?;
     progress(&format!("making the base image ({} {}), once, about a minute", host.id, host.codename));
     let target = making.display().to_string();
     let include = format!("--include={PACKAGES}");
-    run("debootstrap", &["--variant=minbase", &include, &host.codename, &target, &host.mirror])?;
+    let made = Command::new("debootstrap")
+        .args(["--variant=minbase", &include, &host.codename, &target, &host.mirror])
+        .envs(host.proxy.iter().map(|proxy| ("http_proxy", proxy)))
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run debootstrap")?;
+    if !made.status.success() {
+        // Its own errors come last, after a line for each package.
+        let text = [made.stdout, made.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("I: ")).collect();
+        anyhow::bail!(
+            "cannot make the base image with debootstrap from {}: {}; check the network and run the command again",
+            host.mirror,
+            lines[lines.len().saturating_sub(3)..].join(" / ")
+        );
+    }
     progress("base image: package lists");
-    for dir in ["etc/apt/sources.list.d", "etc/apt/keyrings", "usr/share/keyrings"] {
+    for dir in ["etc/apt/sources.list.d", "etc/apt/mirrors", "etc/apt/keyrings", "usr/share/keyrings"] {
         let from = Path::new("/").join(dir);
         fs::create_dir_all(making.join(dir))?;
         for entry in fs::read_dir(&from).into_iter().flatten().flatten() {
@@ -61,10 +76,12 @@ pub(super) fn ensure(progress: &dyn Fn(&str)) -> anyhow::Result<PathBuf> {
         ["debian.sources", "ubuntu.sources"].iter().any(|f| making.join("etc/apt/sources.list.d").join(f).exists());
     let text = if modern { String::new() } else { fs::read_to_string(classic).unwrap_or_default() };
     fs::write(making.join("etc/apt/sources.list"), text)?;
+    let proxy = host.proxy.as_ref().map(|p| format!("Acquire::http::Proxy \"{p}\";\n")).unwrap_or_default();
     fs::write(
         making.join("etc/apt/apt.conf.d/90juju-local"),
-        "APT::Keep-Downloaded-Packages \"true\";\nAcquire::Languages \"none\";\n",
+        format!("APT::Keep-Downloaded-Packages \"true\";\nAcquire::Languages \"none\";\n{proxy}"),
     )?;
+    // The image is made in the host's network: the host's resolver is the right one even when it listens on the loopback.
     if Path::new("/etc/resolv.conf").exists() {
         let _ = fs::remove_file(making.join("etc/resolv.conf"));
         fs::copy("/etc/resolv.conf", making.join("etc/resolv.conf"))?;
@@ -87,16 +104,37 @@ pub(super) fn ensure(progress: &dyn Fn(&str)) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When something of it cannot be removed.
 pub fn purge_cache() -> anyhow::Result<()> {
-    if Path::new(CACHE).exists() {
-        fs::remove_dir_all(CACHE).with_context(|| format!("cannot remove {CACHE}"))?;
+    if !Path::new(CACHE).exists() {
+        return Ok(());
     }
-    Ok(())
+    let lock = fs::File::create(Path::new(CACHE).join("lock")).context("cannot create the cache's lock")?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .context("cannot remove the cache: a base image is being made")?;
+    for entry in fs::read_dir(CACHE).with_context(|| format!("cannot read {CACHE}"))?.flatten() {
+        if entry.path().is_dir() {
+            remove_image(&entry.path())?;
+        }
+    }
+    super::remove_tree(Path::new(CACHE))
+}
+
+/// Removes an image. A debootstrap that was killed leaves the kernel's filesystems mounted in it: they go first, lest
+/// the host's own be emptied.
+fn remove_image(image: &Path) -> anyhow::Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("cannot read the list of mounts")?;
+    let inside = mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| Path::new(at).starts_with(image));
+    for at in inside.collect::<Vec<_>>().into_iter().rev() {
+        run("umount", &["-l", at])?;
+    }
+    super::remove_tree(image)
 }
 
 struct HostRelease {
     id: String,
     codename: String,
     mirror: String,
+    /// What the host's apt goes through.
+    proxy: Option<String>,
 }
 
 impl HostRelease {
@@ -115,23 +153,75 @@ impl HostRelease {
                 "juju-local makes machines like its host, which must be Debian 12 or Ubuntu 24.04 or newer; this is {id:?}"
             );
         }
-        let mirror = mirror().context("cannot find the distribution's mirror in /etc/apt; check its sources")?;
-        Ok(Self { id, codename, mirror })
+        let mirror = ["debian.sources", "ubuntu.sources"]
+            .iter()
+            .filter_map(|file| fs::read_to_string(Path::new("/etc/apt/sources.list.d").join(file)).ok())
+            .find_map(|text| deb822_mirror(&text, &codename))
+            .or_else(|| classic_mirror(&fs::read_to_string("/etc/apt/sources.list").ok()?, &codename))
+            .and_then(|uri| match uri.strip_prefix("mirror+file:") {
+                // A file with one mirror a line.
+                Some(file) => first_word(&fs::read_to_string(file).ok()?),
+                None => Some(uri),
+            })
+            .with_context(|| format!("cannot find a mirror of {codename} in /etc/apt; check its sources"))?;
+        let proxy = run("apt-config", &["shell", "PROXY", "Acquire::http::Proxy"]).unwrap_or_default();
+        let proxy =
+            proxy.trim().strip_prefix("PROXY=").map(|p| p.trim_matches('\'').to_owned()).filter(|p| !p.is_empty());
+        Ok(Self { id, codename, mirror, proxy })
     }
 }
 
-/// The first mirror in apt's own sources, deb822 or classic.
-fn mirror() -> Option<String> {
-    for file in ["debian.sources", "ubuntu.sources"] {
-        if let Ok(text) = fs::read_to_string(Path::new("/etc/apt/sources.list.d").join(file)) {
-            if let Some(uri) = text.lines().find_map(|l| l.strip_prefix("URIs:")) {
-                return uri.split_whitespace().next().map(ToOwned::to_owned);
-            }
-        }
-    }
-    let text = fs::read_to_string("/etc/apt/sources.list").ok()?;
+fn first_word(text: &str) -> Option<String> {
     text.lines()
-        .filter(|l| l.starts_with("deb "))
-        .find_map(|l| l.split_whitespace().find(|w| w.contains("://")))
+        .map(|l| l.trim())
+        .find(|l| !l.is_empty() && !l.starts_with('#'))?
+        .split_whitespace()
+        .next()
         .map(ToOwned::to_owned)
+}
+
+/// The first mirror that has the release, in apt's newer format.
+fn deb822_mirror(text: &str, codename: &str) -> Option<String> {
+    text.split("\n\n").find_map(|stanza| {
+        let field = |name: &str| stanza.lines().find_map(|l| l.strip_prefix(name)).unwrap_or_default();
+        let off = field("Enabled:").trim() == "no";
+        let here = field("Types:").split_whitespace().any(|t| t == "deb")
+            && field("Suites:").split_whitespace().any(|suite| suite == codename);
+        if here && !off { first_word(field("URIs:")) } else { None }
+    })
+}
+
+/// The same in the one-line format, whose options are in brackets.
+fn classic_mirror(text: &str, codename: &str) -> Option<String> {
+    text.lines().filter(|line| line.starts_with("deb ")).find_map(|line| {
+        let rest = match line.split_once(']') {
+            Some((_, rest)) => rest,
+            None => line.strip_prefix("deb")?,
+        };
+        let mut words = rest.split_whitespace();
+        let (uri, suite) = (words.next()?, words.next()?);
+        (suite == codename).then(|| uri.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors() {
+        let modern = "Types: deb\n# a note\nURIs: http://mirror.test/security\nSuites: noble-security\n\n\
+                      Enabled: no\nTypes: deb\nURIs: http://off.test/ubuntu\nSuites: noble\n\n\
+                      Types: deb deb-src\nURIs: http://mirror.test/ubuntu http://second.test\nSuites: noble noble-updates\n";
+        assert_eq!(deb822_mirror(modern, "noble").as_deref(), Some("http://mirror.test/ubuntu"));
+        assert_eq!(deb822_mirror(modern, "bookworm"), None);
+        let classic = "# deb http://comment.test noble main\ndeb https://other.test/repo stable main\n\
+                       deb [arch=amd64 signed-by=/x.gpg] http://mirror.test/debian bookworm main contrib\n";
+        assert_eq!(classic_mirror(classic, "bookworm").as_deref(), Some("http://mirror.test/debian"));
+        assert_eq!(classic_mirror(classic, "noble"), None);
+        assert_eq!(
+            first_word("\n# best first\nhttp://a.test/debian priority:1\n").as_deref(),
+            Some("http://a.test/debian")
+        );
+    }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -22,7 +22,19 @@ pub struct Containers {
     network: Network,
     /// Several machines are made at once; one of them makes the bridge.
     bridge: Mutex<()>,
+    /// Whether the model is being destroyed: nothing may be started any more, or it would be left behind.
+    closed: RwLock<bool>,
 }
+
+/// Starts the container again when it was rebooted from inside: then nspawn ends with 133. Not when the power was cut.
+const LAUNCHER: &str = r#"
+off=$1
+shift
+while :; do
+  "$@"
+  [ $? = 133 ] && [ ! -e "$off" ] || exit
+done
+"#;
 
 impl Containers {
     /// The machines of the model in this directory.
@@ -30,7 +42,13 @@ impl Containers {
     /// # Errors
     /// When no network is free.
     pub fn open(model: &str, dir: &Path) -> anyhow::Result<Self> {
-        Ok(Self { model: model.to_owned(), dir: dir.to_owned(), network: Network::open(dir)?, bridge: Mutex::new(()) })
+        Ok(Self {
+            model: model.to_owned(),
+            dir: dir.to_owned(),
+            network: Network::open(dir)?,
+            bridge: Mutex::new(()),
+            closed: RwLock::new(false),
+        })
     }
 
     fn machine_dir(&self, id: u32) -> PathBuf {
@@ -46,21 +64,24 @@ impl Containers {
         format!("jl{}-{id}", self.network.subnet)
     }
 
+    /// Keeps the model from being destroyed while something is started.
+    fn enter(&self) -> anyhow::Result<RwLockReadGuard<'_, bool>> {
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        if *closed {
+            anyhow::bail!("cannot start a machine: the model is being destroyed");
+        }
+        Ok(closed)
+    }
+
     /// The launcher's pid: it must still be the one we started.
     fn launcher(&self, id: u32) -> Option<u32> {
         let pid: u32 = fs::read_to_string(self.machine_dir(id).join("pid")).ok()?.trim().parse().ok()?;
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        String::from_utf8_lossy(&command).contains(&self.short_name(id)).then_some(pid)
+        let name = self.short_name(id);
+        command.split(|byte| *byte == 0).any(|word| word == name.as_bytes()).then_some(pid)
     }
 
-    /// The machine's own process 1, as the host numbers it.
-    fn leader(&self, id: u32) -> Option<u32> {
-        let launcher = self.launcher(id)?;
-        let children = fs::read_to_string(format!("/proc/{launcher}/task/{launcher}/children")).ok()?;
-        children.split_whitespace().next()?.parse().ok()
-    }
-
-    fn start(&self, id: u32, address: &str, mounts: &[Mount]) -> anyhow::Result<()> {
+    fn start(&self, id: u32, mounts: &[Mount]) -> anyhow::Result<()> {
         if self.leader(id).is_some() {
             return Ok(());
         }
@@ -76,8 +97,10 @@ impl Containers {
             );
             run("mount", &["-t", "overlay", "overlay", "-o", &options, &root.display().to_string()])?;
         }
+        let off = dir.join("off");
+        let _ = fs::remove_file(&off);
         let mut command = Command::new("setsid");
-        command.args([
+        command.args(["sh", "-c", LAUNCHER, "juju-machine"]).arg(&off).args([
             "systemd-nspawn",
             "-q",
             "--register=no",
@@ -94,7 +117,6 @@ impl Containers {
             storage::mount(&dir, mount)?;
             command.arg(format!("--bind={}:{}", storage::mount_point(&dir, &mount.id).display(), mount.location));
         }
-        // Services must be left to the machine's own systemd, and nobody's network setup may fight over the address.
         command.arg("--hostname").arg(self.hostname(id));
         let log = fs::File::create(dir.join("console.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -102,39 +124,7 @@ impl Containers {
         fs::write(dir.join("pid"), child.id().to_string())?;
         // Somebody must collect the launcher when it ends.
         std::thread::spawn(move || child.wait());
-        // The network first: services that start with the machine look for others at once.
-        self.connect(id, address)?;
         self.wait_for_systemd(id)
-    }
-
-    /// Gives the machine its address, as soon as it has a network of its own.
-    fn connect(&self, id: u32, address: &str) -> anyhow::Result<()> {
-        let begin = Instant::now();
-        let leader = loop {
-            // The cable's end appears in the machine's own network once the launcher has made it.
-            if let Some(leader) = self.leader(id) {
-                if attempt("nsenter", &["-t", &leader.to_string(), "-n", "ip", "link", "show", "host0"]) {
-                    break leader.to_string();
-                }
-            }
-            // A launcher that has only just been forked does not look like one yet.
-            let gone = begin.elapsed() > Duration::from_secs(2) && self.launcher(id).is_none();
-            if gone || begin.elapsed() > Duration::from_secs(15) {
-                anyhow::bail!("machine {id} did not start: {}", self.console_tail(id));
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let inside = |args: &[&str]| {
-            let mut all = vec!["-t", leader.as_str(), "-n", "ip"];
-            all.extend(args);
-            run("nsenter", &all)
-        };
-        inside(&["link", "set", "lo", "up"])?;
-        inside(&["addr", "replace", &format!("{address}/24"), "dev", "host0"])?;
-        inside(&["link", "set", "host0", "mtu", &outside_mtu(), "up"])?;
-        attempt("ip", &["link", "set", &format!("vb-{}", self.short_name(id)), "mtu", &outside_mtu(), "up"]);
-        inside(&["route", "replace", "default", "via", &self.network.gateway()])?;
-        Ok(())
     }
 
     fn console_tail(&self, id: u32) -> String {
@@ -150,8 +140,8 @@ impl Containers {
 
     /// Up to the basic target: services behind it may take as long as they like.
     fn wait_for_systemd(&self, id: u32) -> anyhow::Result<()> {
-        let until = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < until {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(60) {
             if let Some(leader) = self.leader(id) {
                 if attempt(
                     "nsenter",
@@ -159,28 +149,24 @@ impl Containers {
                 ) {
                     return Ok(());
                 }
+            } else if begun.elapsed() > Duration::from_secs(2) && self.launcher(id).is_none() {
+                break;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        anyhow::bail!("machine {id} did not come up within 30 s: {}", self.console_tail(id))
+        anyhow::bail!("machine {id} did not come up within {} s: {}", begun.elapsed().as_secs(), self.console_tail(id))
     }
 
-    fn settings(&self, id: u32) -> anyhow::Result<(String, Vec<Mount>)> {
-        let text = fs::read_to_string(self.machine_dir(id).join("settings"))
+    fn mounts(&self, id: u32) -> anyhow::Result<Vec<Mount>> {
+        let text = fs::read_to_string(self.machine_dir(id).join("storages"))
             .with_context(|| format!("cannot find machine {id}"))?;
-        let mut lines = text.lines();
-        let address = lines.next().unwrap_or_default().to_owned();
-        let mounts = lines
-            .filter_map(|line| {
-                let mut parts = line.split('\t');
-                Some(Mount {
-                    id: parts.next()?.to_owned(),
-                    location: parts.next()?.to_owned(),
-                    size: parts.next()?.to_owned(),
-                })
-            })
-            .collect();
-        Ok((address, mounts))
+        serde_json::from_str(&text).with_context(|| format!("cannot read the storages of machine {id}"))
+    }
+
+    fn start_again(&self, id: u32) -> anyhow::Result<()> {
+        let mounts = self.mounts(id)?;
+        self.network_up()?;
+        self.start(id, &mounts)
     }
 
     fn wait_until_down(&self, id: u32, limit: Duration) -> bool {
@@ -193,27 +179,80 @@ impl Containers {
         }
         false
     }
+
+    /// Hands packages that machines have downloaded to a new one, as links: each machine has a directory of its own, so
+    /// that they do not wait for each other's lock.
+    fn seed_archives(&self, id: u32) {
+        let own = self.machine_dir(id).join("archives");
+        let mut sources = vec![base::archives()];
+        sources
+            .extend(self.ids().into_iter().filter(|other| *other != id).map(|o| self.machine_dir(o).join("archives")));
+        for source in sources {
+            link_packages(&source, &own);
+        }
+    }
+
+    fn ids(&self) -> Vec<u32> {
+        fs::read_dir(self.dir.join("machines"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+}
+
+/// Links packages from one directory to another; between filesystems they are copied.
+fn link_packages(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).into_iter().flatten().flatten() {
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.extension().is_some_and(|e| e == "deb") && !target.exists() && fs::hard_link(&path, &target).is_err() {
+            // Under its own name only when whole: apt would take a half-made file for the package.
+            let making = target.with_extension("making");
+            if fs::copy(&path, &making).is_ok() {
+                let _ = fs::rename(&making, &target);
+            }
+        }
+    }
+}
+
+/// Gives the machine its address before any of its services starts, at every boot and whoever boots it.
+fn network_unit(address: &str, gateway: &str, mtu: &str) -> String {
+    format!(
+        "[Unit]\nDescription=Network of this machine\nDefaultDependencies=no\nBefore=network-pre.target network.target \
+         network-online.target\nWants=network.target\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart=/bin/sh -ec 'ip link set lo up; ip addr replace {address}/24 dev host0; \
+         ip link set host0 mtu {mtu} up; ip route replace default via {gateway}'\n"
+    )
+}
+
+/// The host's resolver, as machines reach it: a stub on the host's loopback is not theirs.
+fn resolver() -> Option<String> {
+    let stub = |text: &str| {
+        text.lines()
+            .filter_map(|l| l.strip_prefix("nameserver"))
+            .all(|a| a.trim().starts_with("127.") || a.trim() == "::1")
+    };
+    ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"]
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok())
+        .find(|text| !stub(text))
 }
 
 impl Machines for Containers {
     fn create(&self, id: u32, address: &str, mounts: &[Mount], progress: &dyn Fn(&str)) -> anyhow::Result<()> {
         let image = base::ensure(progress)?;
+        let _entered = self.enter()?;
         self.network_up()?;
         let dir = self.machine_dir(id);
         for part in ["upper", "work", "root", "run", "storage", "archives/partial"] {
             fs::create_dir_all(dir.join(part))?;
         }
-        // Packages that earlier machines have downloaded, as links: each machine has a directory of its own, so that
-        // they do not wait for each other's lock.
-        for entry in fs::read_dir(base::archives()).into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|e| e == "deb") {
-                let _ = fs::hard_link(entry.path(), dir.join("archives").join(entry.file_name()));
-            }
-        }
-        let lines: Vec<String> = mounts.iter().map(|m| format!("{}\t{}\t{}", m.id, m.location, m.size)).collect();
-        fs::write(dir.join("settings"), format!("{address}\n{}\n", lines.join("\n")))?;
+        self.seed_archives(id);
+        fs::write(dir.join("storages"), serde_json::to_string(mounts)?)?;
         let etc = dir.join("upper/etc");
-        fs::create_dir_all(&etc)?;
+        let wants = etc.join("systemd/system/sysinit.target.wants");
+        fs::create_dir_all(&wants)?;
         // The overlay's copy of a directory must have the mode of the original.
         fs::set_permissions(&etc, fs::metadata(image.join("etc"))?.permissions())?;
         let hostname = self.hostname(id);
@@ -222,15 +261,21 @@ impl Machines for Containers {
             etc.join("hosts"),
             format!("127.0.0.1 localhost\n{address} {hostname}\n::1 localhost ip6-localhost\n"),
         )?;
-        if Path::new("/etc/resolv.conf").exists() {
-            fs::copy("/etc/resolv.conf", etc.join("resolv.conf"))?;
+        if let Some(text) = resolver() {
+            fs::write(etc.join("resolv.conf"), text)?;
+        }
+        let unit = network_unit(address, &self.network.gateway(), &outside_mtu());
+        fs::write(etc.join("systemd/system/juju-network.service"), unit)?;
+        if !wants.join("juju-network.service").is_symlink() {
+            std::os::unix::fs::symlink("../juju-network.service", wants.join("juju-network.service"))?;
         }
         progress(&format!("machine {id}: starting at {address}"));
-        self.start(id, address, mounts)
+        self.start(id, mounts)
     }
 
     fn address(&self, id: u32, first_host: u32) -> String {
-        self.network.address(first_host.clamp(2, 200) + id % 50)
+        let first = first_host.clamp(2, 250);
+        self.network.address(first + id % (255 - first))
     }
 
     fn root(&self, id: u32) -> PathBuf {
@@ -243,6 +288,13 @@ impl Machines for Containers {
 
     fn run_dir(&self, id: u32) -> PathBuf {
         self.machine_dir(id).join("run")
+    }
+
+    fn leader(&self, id: u32) -> Option<u32> {
+        let mut around = children(self.launcher(id)?);
+        // The launcher's child is nspawn, whose child is the machine's first process.
+        around.extend(around.clone().into_iter().flat_map(children));
+        around.into_iter().find(|pid| is_first(*pid))
     }
 
     fn spawn(&self, id: u32, argv: &[String], env: &BTreeMap<String, String>, cwd: &str) -> io::Result<Child> {
@@ -260,28 +312,32 @@ impl Machines for Containers {
     }
 
     fn power_off(&self, id: u32) -> anyhow::Result<()> {
+        fs::write(self.machine_dir(id).join("off"), "")?;
         if let Some(leader) = self.leader(id) {
             // Process 1 of a process namespace takes all others with it.
             attempt("kill", &["-KILL", &leader.to_string()]);
         }
-        if !self.wait_until_down(id, Duration::from_secs(10)) {
-            anyhow::bail!("cannot cut the power of machine {id}: its launcher does not end");
-        }
-        for entry in fs::read_dir(self.machine_dir(id).join("archives")).into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|e| e == "deb") {
-                let _ = fs::hard_link(entry.path(), base::archives().join(entry.file_name()));
+        if !self.wait_until_down(id, Duration::from_secs(5)) {
+            // A container whose first process was not there yet, or which nspawn does not let go.
+            for pid in self.launcher(id).map(children).unwrap_or_default().into_iter().chain(self.launcher(id)) {
+                attempt("kill", &["-KILL", &pid.to_string()]);
+            }
+            if !self.wait_until_down(id, Duration::from_secs(5)) {
+                anyhow::bail!("cannot cut the power of machine {id}: its launcher does not end");
             }
         }
+        link_packages(&self.machine_dir(id).join("archives"), &base::archives());
         Ok(())
     }
 
     fn power_on(&self, id: u32) -> anyhow::Result<()> {
-        let (address, mounts) = self.settings(id)?;
-        self.network_up()?;
-        self.start(id, &address, &mounts)
+        let _entered = self.enter()?;
+        self.start_again(id)
     }
 
     fn reboot(&self, id: u32) -> anyhow::Result<()> {
+        let _entered = self.enter()?;
+        fs::write(self.machine_dir(id).join("off"), "")?;
         if let Some(leader) = self.leader(id) {
             // systemd's own signal for an orderly power-off.
             attempt("kill", &["-RTMIN+4", &leader.to_string()]);
@@ -289,7 +345,7 @@ impl Machines for Containers {
         if !self.wait_until_down(id, Duration::from_secs(90)) {
             self.power_off(id)?;
         }
-        self.power_on(id)
+        self.start_again(id)
     }
 
     fn network(&self, id: u32, up: bool) -> anyhow::Result<()> {
@@ -307,17 +363,12 @@ impl Machines for Containers {
         if storage::is_mounted(&root) && !attempt("umount", &[&root.display().to_string()]) {
             run("umount", &["-l", &root.display().to_string()])?;
         }
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+        super::remove_tree(&dir)
     }
 
     fn destroy_all(&self) -> anyhow::Result<()> {
-        let ids: Vec<u32> = fs::read_dir(self.dir.join("machines"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
-        for id in ids {
+        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+        for id in self.ids() {
             self.destroy(id)?;
         }
         let models =
@@ -328,4 +379,17 @@ impl Machines for Containers {
     fn is_up(&self, id: u32) -> bool {
         self.leader(id).is_some()
     }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether a process is number 1 of a process namespace of its own.
+fn is_first(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let numbers: Vec<&str> = numbers.split_whitespace().collect();
+    numbers.len() > 1 && numbers.last() == Some(&"1")
 }

@@ -8,15 +8,21 @@ mod network;
 mod storage;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
 pub use base::purge_cache;
 pub use container::Containers;
+pub(crate) use storage::bytes as size_in_bytes;
 
 /// A filesystem that a machine sees.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Mount {
     /// `data/0`.
     pub id: String,
@@ -41,6 +47,8 @@ pub trait Machines: Send + Sync {
     fn view(&self, id: u32) -> Option<PathBuf>;
     /// The host's end of the machine's `/var/lib/juju/run`.
     fn run_dir(&self, id: u32) -> PathBuf;
+    /// The machine's first process, as the host numbers it; another one after each boot, none when it is off.
+    fn leader(&self, id: u32) -> Option<u32>;
     /// Starts a program in a machine, with nothing but this environment, in a process group of its own.
     ///
     /// # Errors
@@ -97,6 +105,8 @@ pub fn check_host() -> anyhow::Result<()> {
         ("nft", "nftables"),
         ("ip", "iproute2"),
         ("nsenter", "util-linux"),
+        ("setsid", "util-linux"),
+        ("mount", "mount"),
         ("mkfs.ext4", "e2fsprogs"),
     ];
     let missing: Vec<&str> = tools.iter().filter(|(tool, _)| !on_path(tool)).map(|(_, package)| *package).collect();
@@ -109,7 +119,41 @@ pub fn check_host() -> anyhow::Result<()> {
             "juju-local needs a mounted cgroup hierarchy, which this host lacks; on a plain machine systemd mounts it"
         );
     }
+    let kernel = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    // A filesystem that is a module appears in the list once it is loaded.
+    if !kernel.lines().any(|line| line.trim().ends_with("overlay")) && !command::attempt("modprobe", &["overlay"]) {
+        anyhow::bail!(
+            "juju-local needs overlayfs, which this kernel lacks: run modprobe overlay, or take another kernel"
+        );
+    }
+    if !Path::new("/dev/loop-control").exists() && !command::attempt("modprobe", &["loop"]) {
+        anyhow::bail!("juju-local needs loop devices for storage, which this kernel lacks: run modprobe loop");
+    }
+    // An overlay cannot stand on an overlay, as it would in most application containers.
+    fs::create_dir_all(STATE_ROOT).with_context(|| format!("cannot create {STATE_ROOT}"))?;
+    let below = command::run("stat", &["-f", "-c", "%T", STATE_ROOT]).unwrap_or_default();
+    if below.trim() == "overlayfs" {
+        anyhow::bail!(
+            "juju-local keeps machines as overlays in {STATE_ROOT}, which lies on an overlay itself: mount a volume there"
+        );
+    }
     Ok(())
+}
+
+/// Removes a directory. An agent that was writing in it when its machine went away may need a moment to notice.
+pub(crate) fn remove_tree(dir: &Path) -> anyhow::Result<()> {
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir_all(dir) {
+            Ok(()) => return Ok(()),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(why) if tries == 40 => return Err(why).with_context(|| format!("cannot remove {}", dir.display())),
+            Err(_) => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
 }
 
 fn on_path(tool: &str) -> bool {

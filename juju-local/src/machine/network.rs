@@ -40,7 +40,7 @@ impl Network {
             let subnet = text.trim().parse().with_context(|| format!("cannot read {}", file.display()))?;
             return Ok(Self { subnet });
         }
-        let taken = run("ip", &["-o", "-4", "addr"])?;
+        let taken = run("ip", &["-o", "-4", "addr"])? + &run("ip", &["-4", "route"])?.replace("10.89.", " 10.89.");
         let others: Vec<String> = fs::read_dir(dir.parent().unwrap_or(dir))
             .into_iter()
             .flatten()
@@ -75,7 +75,29 @@ impl Network {
             "nft",
             &["add", "rule", "ip", &table, "post", "ip", "saddr", &net, "ip", "daddr", "!=", &net, "masquerade"],
         )?;
+        self.pass_others_firewall(true);
         Ok(())
+    }
+
+    /// A firewall that drops what is forwarded, as Docker sets one up, would part the machines from the outside; where
+    /// bridges are filtered, from each other too. No table of ours can overrule that: the rules go where it drops.
+    fn pass_others_firewall(&self, pass: bool) {
+        const CHAIN: [&str; 3] = ["ip", "filter", "FORWARD"];
+        let with_chain = |words: &[&str], rest: &[&str]| run("nft", &[words, &CHAIN, rest].concat());
+        let Ok(rules) = with_chain(&["-a", "list", "chain"], &[]) else {
+            return;
+        };
+        let bridge = format!("\"{}\"", self.bridge());
+        for rule in rules.lines().filter(|line| line.contains(&bridge)) {
+            if let Some((_, handle)) = rule.rsplit_once("# handle ") {
+                let _ = with_chain(&["delete", "rule"], &["handle", handle.trim()]);
+            }
+        }
+        if pass {
+            for side in ["iifname", "oifname"] {
+                let _ = with_chain(&["insert", "rule"], &[side, &self.bridge(), "accept"]);
+            }
+        }
     }
 
     /// As `up`, where it is not there yet.
@@ -87,6 +109,7 @@ impl Network {
 
     /// Removes the bridge and the way out.
     pub(super) fn down(&self, last: bool) -> anyhow::Result<()> {
+        self.pass_others_firewall(false);
         attempt("nft", &["delete", "table", "ip", &self.table()]);
         if Path::new("/sys/class/net").join(self.bridge()).exists() {
             run("ip", &["link", "del", &self.bridge()])?;

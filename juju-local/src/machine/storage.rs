@@ -66,7 +66,7 @@ pub(super) fn is_mounted(path: &Path) -> bool {
 }
 
 /// `1G`, `500M`, `1024` (MiB, as Juju reads it).
-pub(super) fn bytes(size: &str) -> Option<u64> {
+pub(crate) fn bytes(size: &str) -> Option<u64> {
     let (number, unit) = size.split_at(size.find(|c: char| !c.is_ascii_digit()).unwrap_or(size.len()));
     let number: u64 = number.parse().ok()?;
     let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {

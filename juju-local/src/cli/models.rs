@@ -1,0 +1,105 @@
+//! Models: which there are, which one is worked on, and how one goes without leaving anything.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::client::{ask, choose, connects, exists, models, print, say, start};
+use super::show::{formatted, table};
+use super::{Format, Removal};
+use crate::api::Request;
+use crate::controller::model_dir;
+use crate::machine::{Containers, Machines as _, STATE_ROOT, check_host, remove_tree};
+
+/// `models`.
+pub(super) fn list(model: &str, format: Format) -> anyhow::Result<()> {
+    if format == Format::Plain {
+        let mut rows = vec![vec!["Model".to_owned()]];
+        rows.extend(models().into_iter().map(|name| vec![if name == model { format!("{name}*") } else { name }]));
+        print(&table(&rows));
+        return Ok(());
+    }
+    let all: Vec<_> = models().into_iter().map(|name| json!({"name": name, "short-name": name})).collect();
+    print(&formatted(&json!({"models": all, "current-model": model}), format)?);
+    Ok(())
+}
+
+/// `add-model`.
+pub(super) fn add(name: &str, no_switch: bool) -> anyhow::Result<()> {
+    if exists(name) {
+        anyhow::bail!("model {name:?} already exists; use juju-local switch {name}");
+    }
+    start(name)?;
+    if !no_switch {
+        choose(name)?;
+    }
+    say(&format!("Added {name:?} model"));
+    Ok(())
+}
+
+/// `switch`.
+pub(super) fn switch(model: &str, name: Option<&str>) -> anyhow::Result<()> {
+    match name {
+        None => print(model),
+        Some(name) => {
+            if !exists(name) {
+                anyhow::bail!("model {name:?} not found; see juju-local models");
+            }
+            choose(name)?;
+            say(&format!("{model} -> {name}"));
+        }
+    }
+    Ok(())
+}
+
+/// `destroy-model`: through its controller where that runs; where it does not, without starting what is to go.
+pub(super) fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
+    if !exists(model) {
+        anyhow::bail!("model {model:?} not found; see juju-local models");
+    }
+    super::commands::confirm(removal, &format!("destroy model {model:?} with all its machines and data"))?;
+    if connects(model) {
+        ask(model, &Request::DestroyModel)?;
+    } else {
+        check_host()?;
+        let dir = model_dir(model);
+        let lock = fs::File::create(dir.join("lock")).context("cannot open the model's lock")?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).with_context(|| {
+            format!("cannot destroy model {model:?}: its controller runs and does not answer; end that process first")
+        })?;
+        Containers::open(model, &dir)?.destroy_all()?;
+        remove_tree(&dir)?;
+    }
+    let root = Path::new(STATE_ROOT);
+    if fs::read_to_string(root.join("current")).is_ok_and(|chosen| chosen.trim() == model) {
+        let _ = fs::remove_file(root.join("current"));
+    }
+    // Only what is empty goes: other models stay.
+    let _ = fs::remove_dir(root.join("models"));
+    let _ = fs::remove_dir(root);
+    say(&format!("Model {model:?} destroyed"));
+    Ok(())
+}
+
+/// `purge-cache`.
+pub(super) fn purge_cache() -> anyhow::Result<()> {
+    let left = models();
+    if !left.is_empty() {
+        anyhow::bail!("the machines of {} stand on the cache; destroy them first", left.join(", "));
+    }
+    crate::machine::purge_cache()
+}
+
+/// The default model needs no `add-model`; without any, most commands have nothing to say.
+pub(super) fn check_there(model: &str, request: &Request) -> anyhow::Result<()> {
+    let makes_one = matches!(request, Request::Deploy { .. } | Request::ModelConfig { .. });
+    if exists(model) || (makes_one && model == "default") {
+        return Ok(());
+    }
+    if model == "default" {
+        anyhow::bail!("there is no model yet; juju-local deploy makes one, and so does juju-local add-model NAME");
+    }
+    anyhow::bail!("model {model:?} not found; see juju-local models, or add it with juju-local add-model {model}")
+}

@@ -1,0 +1,92 @@
+//! `wait-for`: asks for the status until it fits a query, and says what it saw last when it never did.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::client::say;
+use super::commands::Ask;
+use super::query::Query;
+use super::{Kind, WaitFor};
+use crate::api::Request;
+
+/// Waits; fails when the time is out.
+pub(super) fn wait_for(ask: Ask<'_>, wanted: &WaitFor) -> anyhow::Result<ExitCode> {
+    let query = Query::parse(&wanted.query).map_err(|why| anyhow::anyhow!(why))?;
+    let until = Instant::now() + wanted.timeout;
+    let mut last = String::new();
+    loop {
+        let report = ask(&Request::Status)?;
+        match scope(&report, wanted.kind, &wanted.name) {
+            Some(values) => {
+                let text = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let now = format!("{} {:?} is {}: {}", wanted.kind, wanted.name, text("status"), text("message"));
+                if now != last && wanted.summary {
+                    say(&now);
+                }
+                last = now;
+                if query.holds(&values).map_err(|why| anyhow::anyhow!(why))? {
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
+            // What is not there is dead, to those who ask for that.
+            None if wanted.query.contains("dead") => return Ok(ExitCode::SUCCESS),
+            None => last = format!("{} {:?} is not there", wanted.kind, wanted.name),
+        }
+        if Instant::now() > until {
+            anyhow::bail!(
+                "timed out waiting for {} {:?} to fit {}; last seen: {last}",
+                wanted.kind,
+                wanted.name,
+                wanted.query
+            );
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// The names that a query about this application or unit knows.
+fn scope(report: &Value, kind: Kind, name: &str) -> Option<Map<String, Value>> {
+    match kind {
+        Kind::Application => {
+            let body = report["applications"].get(name)?;
+            let units: Vec<Value> = body["units"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, body)| Value::Object(common(name, body, "workload-status")))
+                .collect();
+            let mut scope = common(name, body, "application-status");
+            scope.insert("charm".to_owned(), body["charm-name"].clone());
+            scope.insert("exposed".to_owned(), body["exposed"].clone());
+            scope.insert("units".to_owned(), units.into());
+            Some(scope)
+        }
+        Kind::Unit => {
+            let (app, _) = name.split_once('/')?;
+            let body = report["applications"].get(app)?["units"].get(name)?;
+            Some(common(name, body, "workload-status"))
+        }
+    }
+}
+
+fn common(name: &str, body: &Value, key: &str) -> Map<String, Value> {
+    let text = |value: &Value| json!(value.as_str().unwrap_or_default());
+    let (status, message) = (text(&body[key]["current"]), text(&body[key]["message"]));
+    let mut scope = Map::from_iter([
+        ("name".to_owned(), json!(name)),
+        ("life".to_owned(), json!(body["life"].as_str().unwrap_or("alive"))),
+        ("status".to_owned(), status.clone()),
+        ("message".to_owned(), message.clone()),
+        ("workload-status".to_owned(), status),
+        ("workload-message".to_owned(), message),
+    ]);
+    if key == "workload-status" {
+        scope.insert("agent-status".to_owned(), text(&body["juju-status"]["current"]));
+        scope.insert("machine".to_owned(), text(&body["machine"]));
+        scope.insert("public-address".to_owned(), text(&body["public-address"]));
+        scope.insert("leader".to_owned(), json!(body["leader"] == json!(true)));
+    }
+    scope
+}
