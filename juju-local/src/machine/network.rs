@@ -47,8 +47,10 @@ impl Network {
             .flatten()
             .filter_map(|entry| fs::read_to_string(entry.path().join("subnet")).ok())
             .collect();
+        // Making the bridge is the claim: of two models that look at the same moment, the kernel lets one have it.
         let free = (1..=250u8)
-            .find(|n| !taken.contains(&format!(" 10.89.{n}.")) && !others.iter().any(|o| o.trim() == n.to_string()));
+            .filter(|n| !taken.contains(&format!(" 10.89.{n}.")) && !others.iter().any(|o| o.trim() == n.to_string()))
+            .find(|n| attempt("ip", &["link", "add", &Self { subnet: *n }.bridge(), "type", "bridge"]));
         let subnet = free.context("cannot find a free network 10.89.N.0/24; destroy a model")?;
         fs::write(&file, subnet.to_string())?;
         Ok(Self { subnet })
