@@ -63,6 +63,14 @@ pub fn stop(unit: &str, wait: Wait) -> Result<(), CommandError> {
     change("stop", unit, wait)
 }
 
+/// Sends a signal to every process of a unit.
+///
+/// # Errors
+/// When systemd refuses, or the unit does not run.
+pub fn kill(unit: &str, signal: &str) -> Result<(), CommandError> {
+    systemctl(&["kill", "--kill-whom=all", &format!("--signal={signal}"), unit]).run().map(drop)
+}
+
 /// Stops and starts a unit.
 ///
 /// # Errors

@@ -15,6 +15,8 @@ const DROP_IN: &str = "/etc/systemd/system/mariadb.service.d/mariadb-galera.conf
 
 /// A start that bootstraps takes a second or two; this is for a machine in trouble.
 const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(90);
+/// For a server that serves nobody: it has nothing to finish.
+const IDLE_STOP_LIMIT: Duration = Duration::from_secs(10);
 /// A clean stop writes out what is dirty.
 const STOP_LIMIT: Duration = Duration::from_secs(600);
 
@@ -66,7 +68,7 @@ pub fn write_drop_in() -> anyhow::Result<bool> {
 /// When it does not come up.
 pub fn bootstrap(paths: &Paths, epoch: u32, from: Option<(String, u64)>) -> anyhow::Result<()> {
     // Nothing may be on its way up beside it.
-    systemd::stop(UNIT, Wait::AtMost(STOP_LIMIT)).context("cannot stop the server before it bootstraps")?;
+    stop_idle(paths)?;
     start::permit(paths, &Permission::Bootstrap { epoch, from })?;
     systemd::enable(UNIT)?;
     systemd::start(UNIT, Wait::AtMost(BOOTSTRAP_LIMIT)).context("cannot start the server as the first of the cluster")
@@ -89,6 +91,21 @@ pub fn join(paths: &Paths) -> anyhow::Result<()> {
 pub fn stop(paths: &Paths) -> anyhow::Result<()> {
     start::forbid(paths)?;
     systemd::stop(UNIT, Wait::AtMost(STOP_LIMIT)).context("cannot stop the server")?;
+    systemd::reset_failed(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))?;
+    systemd::disable(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))
+}
+
+/// Stops a server that serves nobody: one that looks for a cluster does not listen to a clean stop for minutes. What it
+/// has acknowledged is on disk, and the engine recovers it.
+///
+/// # Errors
+/// When it does not stop even so.
+pub fn stop_idle(paths: &Paths) -> anyhow::Result<()> {
+    start::forbid(paths)?;
+    if systemd::stop(UNIT, Wait::AtMost(IDLE_STOP_LIMIT)).is_err() {
+        systemd::kill(UNIT, "KILL").or_else(|_| Ok::<(), anyhow::Error>(()))?;
+        systemd::stop(UNIT, Wait::AtMost(IDLE_STOP_LIMIT)).context("cannot stop the server")?;
+    }
     systemd::reset_failed(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))?;
     systemd::disable(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))
 }

@@ -104,9 +104,15 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             entry.db_init = DbInit::Initialised;
             entry.uuid = Some(uuid.clone());
         })?,
-        Step::Stop => service::stop(paths)?,
+        Step::Stop => {
+            // Decided for a server in which Galera has given up, or which serves another history: the first is idle.
+            if observe::server().primary().is_some() { service::stop(paths)? } else { service::stop_idle(paths)? }
+        }
         Step::AnswerCall(epoch) => {
-            service::stop(paths)?;
+            if observe::server().primary().is_some() {
+                return Ok(Some("the server has found its way back into a primary component".to_owned()));
+            }
+            service::stop_idle(paths)?;
             let position = match datadir::measure(paths)? {
                 None => None,
                 Some((uuid, seqno)) => Some(Position { uuid: uuid.parse().map_err(anyhow::Error::msg)?, seqno }),
