@@ -1,6 +1,6 @@
 //! `get-cluster-status`: every member as it is now, asked directly, and one sentence of judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -77,6 +77,7 @@ fn server(live: &Live) -> Server {
         seqno: live.seqno,
         conf_id: live.conf_id,
         size: live.size,
+        view: BTreeSet::new(),
     })
 }
 

@@ -41,8 +41,9 @@ pub fn judge(o: &Observation, own: &State) -> Status {
             ),
         };
     }
-    let synced: BTreeSet<&Unit> = histories.values().flatten().copied().collect();
-    // A member that has just died has not said so: our own server's view knows better how many there are.
+    // A member that has just died has not said so: our own server's view knows better who is there.
+    let absent = o.absent();
+    let synced: BTreeSet<&Unit> = histories.values().flatten().copied().filter(|unit| !absent.contains(unit)).collect();
     if let Some(size) = o.node.server.primary().map(|galera| galera.size as usize).filter(|size| *size < synced.len()) {
         return Status { level: Level::Active, message: format!("{size} of {} members Synced", reports.len()) };
     }
@@ -72,7 +73,9 @@ pub fn sentence(o: &Observation, own: &State) -> String {
     match histories.len() {
         0 => format!("No member serves: {}.", own.status().message),
         1 => {
-            let members: Vec<&Unit> = histories.values().flatten().copied().collect();
+            let absent = o.absent();
+            let members: Vec<&Unit> =
+                histories.values().flatten().copied().filter(|unit| !absent.contains(unit)).collect();
             let n = members.len();
             let missing: Vec<String> =
                 reports.keys().filter(|u| !members.contains(u)).map(ToString::to_string).collect();

@@ -262,13 +262,15 @@ fn planned_count(o: &Observation) -> usize {
     }
 }
 
-/// Units that are planned and have never been Synced.
+/// Units that are planned and are not full members now.
 fn not_members(o: &Observation) -> Vec<Unit> {
+    let absent = o.absent();
     o.reports()
         .into_iter()
         .filter(|(unit, report)| {
-            *unit != o.me
-                && report.as_ref().is_none_or(|r| r.db_init != DbInit::Initialised || r.server.synced().is_none())
+            let serves =
+                |r: &super::observation::Report| r.db_init == DbInit::Initialised && r.server.synced().is_some();
+            *unit != o.me && (absent.contains(unit) || !report.as_ref().is_some_and(serves))
         })
         .map(|(unit, _)| unit)
         .collect()

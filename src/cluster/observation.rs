@@ -269,6 +269,8 @@ pub struct Galera {
     pub conf_id: Option<u64>,
     /// Members in the view.
     pub size: u32,
+    /// Their addresses; empty when the server does not say.
+    pub view: BTreeSet<IpAddr>,
 }
 
 /// `wsrep_local_state`.
@@ -450,6 +452,23 @@ impl Observation {
         });
         let first = said.next()?;
         said.all(|uuid| uuid == first).then_some(first)
+    }
+
+    /// Units that are not in this member's view, whatever they last said: one that has just died has not said so.
+    /// Empty when this unit has no view of its own, or sees itself in none (addresses that cannot be compared).
+    pub fn absent(&self) -> BTreeSet<Unit> {
+        let Some(galera) = self.node.server.primary() else {
+            return BTreeSet::new();
+        };
+        if !self.node.address.is_some_and(|mine| galera.view.contains(&mine)) {
+            return BTreeSet::new();
+        }
+        let out_of_sight = |report: &Report| report.address.is_some_and(|address| !galera.view.contains(&address));
+        self.reports()
+            .into_iter()
+            .filter(|(unit, report)| *unit != self.me && report.as_ref().is_some_and(out_of_sight))
+            .map(|(unit, _)| unit)
+            .collect()
     }
 
     /// The addresses of all units that may be members, this one included, sorted. A unit that Juju has not introduced

@@ -1,6 +1,7 @@
 //! Galera's own words about itself, as the server's status variables say them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// One sample of the `wsrep_%` status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,11 +54,34 @@ impl GaleraStatus {
             provider_version: text("wsrep_provider_version").to_owned(),
         }
     }
+
+    /// The addresses behind [`Self::incoming`] ("10.0.0.9:3306,[fd00::9]:3306"). Empty when a member does not tell its
+    /// address (`AUTO`, or nothing): a list with a gap says nothing about who is missing.
+    pub fn view(&self) -> BTreeSet<IpAddr> {
+        let address = |entry: &str| {
+            let host = entry.rsplit_once(':').map_or(entry, |(host, _port)| host);
+            host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+        };
+        self.incoming.split(',').map(|entry| address(entry.trim())).collect::<Option<_>>().unwrap_or_default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_view_is_known_whole_or_not_at_all() {
+        let view = |incoming: &str| {
+            let status = GaleraStatus { incoming: incoming.to_owned(), ..GaleraStatus::default() };
+            status.view().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(view("10.0.0.10:3306,10.0.0.9:3306"), ["10.0.0.9", "10.0.0.10"]);
+        assert_eq!(view("[fd00::9]:3306"), ["fd00::9"]);
+        assert_eq!(view("10.0.0.9:3306,AUTO"), Vec::<String>::new());
+        assert_eq!(view("10.0.0.9:3306,"), Vec::<String>::new());
+        assert_eq!(view(""), Vec::<String>::new());
+    }
 
     #[test]
     fn a_member_without_quorum_is_not_primary_although_it_answers() {

@@ -3,7 +3,7 @@
 //!
 //! Nothing that changes by itself (sequence numbers, sizes, view numbers) is published: every change wakes every unit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -232,6 +232,7 @@ fn read_server(view: &ViewText) -> Result<Server, String> {
             seqno: None,
             conf_id: None,
             size: 0,
+            view: BTreeSet::new(),
         }))
     };
     match view.server {
@@ -373,6 +374,7 @@ mod tests {
                 seqno: None,
                 conf_id: None,
                 size: 0,
+                view: BTreeSet::new(),
             }),
             answer: Some(Answer { epoch: Epoch(4), position: Some(format!("{UUID}:17").parse().unwrap()) }),
             stalled: false,

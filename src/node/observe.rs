@@ -102,6 +102,7 @@ pub fn galera(status: &GaleraStatus) -> Galera {
         seqno: status.last_committed,
         conf_id: status.conf_id,
         size: status.size,
+        view: status.view(),
     }
 }
 

@@ -305,10 +305,12 @@ impl World {
         }
         let members: BTreeSet<Unit> = self.primaries().into_values().flatten().collect();
         let size = u32::try_from(members.len()).expect("few units");
+        let view: BTreeSet<IpAddr> = members.iter().filter_map(|unit| self.machines[unit].node.address).collect();
         for member in &members {
             let machine = self.machine(member);
             if let Server::Answers(galera) = &mut machine.node.server {
                 galera.size = size;
+                galera.view.clone_from(&view);
             }
             machine.node.stalled = false;
             machine.saved_view = Some(members.clone());
@@ -386,5 +388,6 @@ fn answers(uuid: &ClusterUuid, seqno: u64, size: u32) -> Server {
         seqno: Some(seqno),
         conf_id: Some(1),
         size,
+        view: BTreeSet::new(),
     })
 }
