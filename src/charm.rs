@@ -2,13 +2,14 @@
 
 use anyhow::Context as _;
 
-use crate::cluster::{Commit, Decision, Event, Level, Node, Observation, Status, Step, decide, judge};
+use crate::cluster::{Commit, Decision, Event, Level, Node, Observation, State, Status, Step, decide, judge};
 use crate::invocation::{self, HookName};
 use crate::juju::{self, log};
 use crate::mariadb::{Paths, install};
 use crate::model::observe::Model;
 use crate::model::{credentials, observe, publish};
 use crate::node::act::{Hands, Outcome, act};
+use crate::node::quiet::{self, Quiet};
 use crate::node::{Wanted, agent_service, departure, shown};
 use crate::translate;
 
@@ -36,9 +37,16 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     // Juju forgets between two hooks that this unit is leaving; the machine does not.
     let event = if departure::has_begun(&paths) { Event::Leaving } else { Event::Ordinary };
     let me = invocation::unit_name()?;
+    if *hook == HookName::Ordinary("update-status".to_owned()) && event == Event::Ordinary && nothing_new(&paths)? {
+        return Ok(());
+    }
+    quiet::forget(&paths)?;
     let model = observe::observe(&me, event)?;
     let pass = pass(&paths, &model);
-    publish(&paths, &model, &pass)?;
+    let wrote = publish(&paths, &model, &pass)?;
+    if !wrote && pass.found_nothing_to_do() {
+        quiet::remember(&paths, &Quiet::new(model.unannounced(), &pass.observation.node))?;
+    }
     if matches!(hook, HookName::Ordinary(name) if name == "start") || *hook == HookName::UpgradeCharm {
         juju::port::open_tcp(3306)?;
         if let Some(version) = install::noted_version(&paths) {
@@ -52,6 +60,21 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     }
 }
 
+/// Whether everything that Juju and the machine change without a hook is as the last quiet pass saw it.
+fn nothing_new(paths: &Paths) -> anyhow::Result<bool> {
+    let Some(quiet) = quiet::recall(paths) else {
+        return Ok(false);
+    };
+    // Juju and the server are asked side by side.
+    let (juju, node) = std::thread::scope(|scope| {
+        let juju = scope.spawn(observe::unannounced);
+        let node = crate::node::observe::observe(paths, quiet.address);
+        (juju.join(), node)
+    });
+    let juju = juju.map_err(|_| anyhow::anyhow!("cannot ask Juju: internal error"))??;
+    Ok(quiet.holds(&juju, &node))
+}
+
 /// What a pass came to: the last decision that was acted upon, what became of it, and how things stand now.
 struct Pass {
     decision: Decision,
@@ -59,6 +82,15 @@ struct Pass {
     observation: Observation,
     now: Decision,
     settled: bool,
+}
+
+impl Pass {
+    /// Whether the member is well and all that was done is what every pass does.
+    fn found_nothing_to_do(&self) -> bool {
+        let well = matches!(&self.now.state, State::Synced { missing, .. } if missing.is_empty());
+        let routine = self.decision.steps.iter().all(|step| *step == Step::Configure);
+        well && routine && matches!(self.outcome, Outcome::Done)
+    }
 }
 
 /// Looks, decides and acts until there is nothing new to do.
@@ -130,10 +162,10 @@ fn carry_out(
     outcome
 }
 
-/// Databags first, status last.
-fn publish(paths: &Paths, model: &Model, pass: &Pass) -> anyhow::Result<()> {
+/// Databags first, status last. Returns whether anything was written that Juju makes visible.
+fn publish(paths: &Paths, model: &Model, pass: &Pass) -> anyhow::Result<bool> {
     let report = pass.observation.node.report();
-    publish::report(model, &report)?;
+    let mut wrote = publish::report(model, &report)?;
     let commits: Vec<Commit> = pass
         .now
         .commits
@@ -142,13 +174,14 @@ fn publish(paths: &Paths, model: &Model, pass: &Pass) -> anyhow::Result<()> {
         .cloned()
         .collect();
     publish::commit(model, &commits)?;
+    wrote |= !commits.is_empty();
     let status = match &pass.outcome {
         Outcome::Failed(why) => Status { level: Level::Blocked, message: format!("{why:#}; tries again by itself") },
         Outcome::Skipped(_) | Outcome::Done => pass.now.state.status(),
     };
-    publish::unit_status(&status)?;
+    wrote |= publish::unit_status(&status)?;
     if model.juju.leader && pass.observation.juju.event == Event::Ordinary {
-        publish::application_status(&judge(&pass.observation, &pass.now.state))?;
+        wrote |= publish::application_status(&judge(&pass.observation, &pass.now.state))?;
     }
     let stands = &pass.observation.node;
     let look_again_s = match &pass.outcome {
@@ -164,7 +197,8 @@ fn publish(paths: &Paths, model: &Model, pass: &Pass) -> anyhow::Result<()> {
         exec: juju::Version::current().map_or("juju-exec", juju::Version::exec_program).to_owned(),
         expected: pass.observation.history().map(|uuid| uuid.to_string()),
     };
-    shown::write(paths, &note).context("cannot leave a note for the agent")
+    shown::write(paths, &note).context("cannot leave a note for the agent")?;
+    Ok(wrote)
 }
 
 /// The decision on one line, for the log.

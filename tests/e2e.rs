@@ -2,6 +2,7 @@
 //! look around. A statement that does not hold is a complaint: the story goes on, and fails at its end with all of them.
 //! JUJU names another program than juju-local, CHARM another archive.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![expect(clippy::disallowed_methods, reason = "the tests stand outside the charm and drive programs themselves")]
 
 #[path = "e2e/client.rs"]
 mod client;

@@ -8,6 +8,9 @@ use mysql::{Conn, Opts, OptsBuilder};
 
 use super::SOCKET;
 
+/// MariaDB's default for `max_allowed_packet`, in bytes; our statements are smaller by far.
+const MAX_PACKET: usize = 16 * 1024 * 1024;
+
 /// Why the server did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SqlError {
@@ -36,6 +39,8 @@ impl Session {
             .prefer_socket(false)
             .read_timeout(Some(limit))
             .write_timeout(Some(limit))
+            // The driver would ask for it first: a round trip more, every second.
+            .max_allowed_packet(Some(MAX_PACKET))
             // A session that asks how the cluster is must not wait for the cluster.
             .init(vec!["SET SESSION wsrep_sync_wait=0"]);
         let conn = Conn::new(Opts::from(options)).map_err(|why| SqlError::Connect { source: Box::new(why) })?;

@@ -100,6 +100,29 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
     Ok(model)
 }
 
+/// What Juju changes without calling a hook on every unit, as text to compare: who leads, and who is planned.
+///
+/// # Errors
+/// When Juju cannot be asked.
+pub fn unannounced() -> anyhow::Result<String> {
+    let (leader, planned) = std::thread::scope(|scope| {
+        let leader = scope.spawn(juju::leader::is_leader);
+        (joined(leader), planned())
+    });
+    Ok(unannounced_text(leader?.context("cannot tell who leads")?, &planned))
+}
+
+fn unannounced_text(leader: bool, planned: &Planned) -> String {
+    format!("leader={leader} planned={planned:?}")
+}
+
+impl Model {
+    /// As [`unannounced`], from what was seen already.
+    pub fn unannounced(&self) -> String {
+        unannounced_text(self.juju.leader, &self.juju.planned)
+    }
+}
+
 /// What a thread came to; one that panicked fails the hook, which Juju runs again.
 fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> anyhow::Result<T> {
     thread.join().map_err(|_| anyhow::anyhow!("cannot ask Juju: internal error"))

@@ -10,22 +10,23 @@ use crate::cluster::{Commit, Level, Report, Status};
 use crate::juju::status::{self as shown, Shown};
 use crate::juju::{self, log};
 
-/// Writes this unit's report, as far as it differs from what stands there.
+/// Writes this unit's report, as far as it differs from what stands there. Returns whether it did.
 ///
 /// # Errors
 /// When Juju refuses.
-pub fn report(model: &Model, report: &Report) -> anyhow::Result<()> {
+pub fn report(model: &Model, report: &Report) -> anyhow::Result<bool> {
     let Some(relation) = &model.relation else {
-        return Ok(());
+        return Ok(false);
     };
     let changes: Bag = peer_data::write_report(report)
         .into_iter()
         .filter(|(key, value)| model.own_bag.get(key).map_or("", String::as_str) != value)
         .collect();
     if changes.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    juju::relation::set_unit(relation, &changes).context("cannot publish this unit's report")
+    juju::relation::set_unit(relation, &changes).context("cannot publish this unit's report")?;
+    Ok(true)
 }
 
 /// Writes what the leader commits, all in this hook's one transaction.
@@ -57,23 +58,23 @@ pub fn commit(model: &Model, commits: &[Commit]) -> anyhow::Result<()> {
     juju::relation::set_app(relation, &changes).context("cannot commit for the application")
 }
 
-/// Shows this unit's status.
+/// Shows this unit's status. Returns whether it was another one.
 ///
 /// # Errors
 /// When Juju refuses.
-pub fn unit_status(status: &Status) -> anyhow::Result<()> {
+pub fn unit_status(status: &Status) -> anyhow::Result<bool> {
     let current = shown::get_unit().context("cannot read the unit's status")?;
     set(&current, status, shown::set_unit).context("cannot show the unit's status")
 }
 
-/// Shows the application's status; the leader's part.
+/// Shows the application's status; the leader's part. Returns whether it was another one.
 ///
 /// # Errors
 /// When Juju refuses for another reason than that leadership has moved on.
-pub fn application_status(status: &Status) -> anyhow::Result<()> {
+pub fn application_status(status: &Status) -> anyhow::Result<bool> {
     let result = shown::get_application().and_then(|current| set(&current, status, shown::set_application));
     match result {
-        Err(why) if why.is_not_leader() => Ok(()),
+        Err(why) if why.is_not_leader() => Ok(true),
         other => other.context("cannot show the application's status"),
     }
 }
@@ -83,12 +84,16 @@ fn set(
     current: &Shown,
     status: &Status,
     write: impl FnOnce(shown::Status, &str) -> Result<(), juju::Error>,
-) -> Result<(), juju::Error> {
+) -> Result<bool, juju::Error> {
     let level = match status.level {
         Level::Active => shown::Status::Active,
         Level::Maintenance => shown::Status::Maintenance,
         Level::Waiting => shown::Status::Waiting,
         Level::Blocked => shown::Status::Blocked,
     };
-    if current.is(level, &status.message) { Ok(()) } else { write(level, &status.message) }
+    let other = !current.is(level, &status.message);
+    if other {
+        write(level, &status.message)?;
+    }
+    Ok(other)
 }

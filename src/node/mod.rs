@@ -8,6 +8,7 @@ pub mod journal;
 pub mod live;
 pub mod observe;
 pub mod outage;
+pub mod quiet;
 pub mod shown;
 
 use std::collections::BTreeMap;
