@@ -48,6 +48,11 @@ impl SstMethod {
 /// Galera's library, where Debian and Ubuntu put it.
 const PROVIDER: &str = "/usr/lib/galera/libgalera_smm.so";
 
+/// How long members refuse one that their last view left out. Galera's own 5 s are what the second of two members that
+/// join at the same moment has to wait (`docs/decisions/0002-first-state-transfer.md`); who is gone is decided by
+/// `evs.suspect_timeout`, which stays.
+const TIME_WAIT: &str = "PT1S";
+
 /// The world-readable part.
 pub fn render(c: &ServerConfig) -> String {
     let members = c.members.iter().map(host).collect::<Vec<_>>().join(",");
@@ -90,7 +95,7 @@ wsrep_sst_receive_address       = {address}
 wsrep_sst_method                = {sst}
 wsrep_slave_threads             = {threads}
 wsrep_notify_cmd                = '{PROGRAM} notify'
-wsrep_provider_options          = 'gcache.size={gcache};pc.recovery=true'
+wsrep_provider_options          = 'gcache.size={gcache};pc.recovery=true;gmcast.time_wait={TIME_WAIT}'
 ",
         datadir = c.datadir,
         cluster = c.cluster_name,
