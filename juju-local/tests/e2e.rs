@@ -86,6 +86,9 @@ fn machines_live_and_leave_nothing() {
     assert_eq!(site.say(0, "pwd; cat /proc/1/comm").unwrap(), "/tmp\nsystemd");
     assert_eq!(site.say(0, "hostname -I").unwrap(), addresses[0]);
     assert_eq!(site.say(0, "systemctl is-active juju-network").unwrap(), "active");
+    // Two service managers in one control group would remove each other's.
+    let groups = |id| host(&format!("grep -E ':(name=systemd)?:' /proc/{}/cgroup", site.machines.leader(id).unwrap()));
+    assert!(!groups(0).is_empty() && groups(0) != groups(1), "{}", groups(0));
     let ping = format!("ping -c1 -W2 {}", addresses[1]);
     timed("install", || site.say(0, "apt-get install -qq iputils-ping >/dev/null 2>&1").unwrap());
     site.say(0, &ping).unwrap();
@@ -156,6 +159,7 @@ fn machines_live_and_leave_nothing() {
         format!("ip -o link | grep -E 'jl(br)?{subnet}[-:@]'"),
         format!("nft list tables | grep juju_local_{subnet}$"),
         format!("ls {at}/models/test/machines"),
+        format!("find /sys/fs/cgroup -type d -path '*/juju-local/jl{subnet}-*'"),
     ] {
         assert_eq!(host(&leftover), "", "{leftover}");
     }

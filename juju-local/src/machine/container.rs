@@ -13,7 +13,7 @@ use anyhow::Context as _;
 
 use super::command::{attempt, run};
 use super::network::{Network, outside_mtu};
-use super::{Machines, Mount, base, storage};
+use super::{Machines, Mount, base, cgroup, storage};
 
 /// The machines of one model.
 pub struct Containers {
@@ -27,11 +27,15 @@ pub struct Containers {
 }
 
 /// Starts the container again when it was rebooted from inside: then nspawn ends with 133. Not when the power was cut.
+/// The first words are the machine's control groups, up to `--`: nspawn makes the machine's own below them.
 const LAUNCHER: &str = r#"
 off=$1
 shift
+groups=
+while [ "$1" != -- ]; do groups="$groups $1/cgroup.procs"; shift; done
+shift
 while :; do
-  "$@"
+  (for group in $groups; do echo 0 >"$group" || exit 1; done; exec "$@")
   [ $? = 133 ] && [ ! -e "$off" ] || exit
 done
 "#;
@@ -99,8 +103,11 @@ impl Containers {
         }
         let off = dir.join("off");
         let _ = fs::remove_file(&off);
+        let name = self.short_name(id);
+        cgroup::remove(&name);
+        cgroup::make(&name).with_context(|| format!("cannot make the control groups of machine {id}"))?;
         let mut command = Command::new("setsid");
-        command.args(["sh", "-c", LAUNCHER, "juju-machine"]).arg(&off).args([
+        command.args(["sh", "-c", LAUNCHER, "juju-machine"]).arg(&off).args(cgroup::folders(&name)).arg("--").args([
             "systemd-nspawn",
             "-q",
             "--register=no",
@@ -109,7 +116,7 @@ impl Containers {
             "--console=pipe",
             "-b",
         ]);
-        command.arg("-D").arg(&root).arg("-M").arg(self.short_name(id));
+        command.arg("-D").arg(&root).arg("-M").arg(&name);
         command.arg(format!("--network-bridge={}", self.network.bridge()));
         command.arg(format!("--bind={}:/var/lib/juju/run", dir.join("run").display()));
         command.arg(format!("--bind={}:/var/cache/apt/archives", dir.join("archives").display()));
@@ -138,15 +145,14 @@ impl Containers {
         self.network.up_once()
     }
 
-    /// Up to the basic target: services behind it may take as long as they like.
+    /// Up to the basic target and its address: services behind it may take as long as they like.
     fn wait_for_systemd(&self, id: u32) -> anyhow::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
             if let Some(leader) = self.leader(id) {
-                if attempt(
-                    "nsenter",
-                    &["-t", &leader.to_string(), "-a", "systemctl", "-q", "is-active", "basic.target"],
-                ) {
+                let leader = leader.to_string();
+                let active = |unit| attempt("nsenter", &["-t", &leader, "-a", "systemctl", "-q", "is-active", unit]);
+                if active("basic.target") && active("juju-network.service") {
                     return Ok(());
                 }
             } else if begun.elapsed() > Duration::from_secs(2) && self.launcher(id).is_none() {
@@ -358,6 +364,7 @@ impl Machines for Containers {
             return Ok(());
         }
         self.power_off(id)?;
+        cgroup::remove(&self.short_name(id));
         storage::unmount_all(&dir);
         let root = dir.join("root");
         if storage::is_mounted(&root) && !attempt("umount", &[&root.display().to_string()]) {

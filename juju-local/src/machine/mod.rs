@@ -2,6 +2,7 @@
 //! network address; `base` makes the image, `network` the bridge, `storage` the filesystems, `container` the rest.
 
 mod base;
+mod cgroup;
 mod command;
 mod container;
 mod network;
