@@ -1,8 +1,11 @@
 //! Observe, decide, act, publish: the whole program on one screen.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 
 use crate::cluster::{Commit, Decision, Event, Level, Node, Observation, State, Status, Step, decide, judge};
+use crate::host::clock::Moment;
 use crate::invocation::{self, HookName};
 use crate::juju::{self, log};
 use crate::mariadb::{Paths, install};
@@ -15,6 +18,10 @@ use crate::translate;
 
 /// A founding takes a few looks; a pass that still finds new things to do after so many goes on in the next hook.
 const ROUNDS_MAX: usize = 6;
+
+/// What was seen longer ago than this is not committed: leadership may have gone and come back since, which Juju does
+/// not show. A lease lasts 30 s at least.
+const COMMIT_WITHIN: Duration = Duration::from_secs(15);
 
 /// One hook.
 ///
@@ -41,8 +48,13 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
         return Ok(());
     }
     quiet::forget(&paths)?;
+    let seen = Moment::now();
     let model = observe::observe(&me, event)?;
-    let pass = pass(&paths, &model);
+    let mut pass = pass(&paths, &model);
+    if seen.elapsed() > COMMIT_WITHIN {
+        pass.now.commits.clear();
+        pass.now.look_again_s = Some(5);
+    }
     let wrote = publish(&paths, &model, &pass)?;
     if !wrote && pass.found_nothing_to_do() {
         quiet::remember(&paths, &Quiet::new(model.unannounced(), &pass.observation.node))?;

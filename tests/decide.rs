@@ -59,17 +59,17 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         "power-on" => world.power_on(&units()),
         "cut-while-bootstrapping" => world.cut_while_bootstrapping(&unit(words[0])),
         "time-passes" => world.time_passes(),
-        "remove" => units().iter().for_each(|u| world.machines.get_mut(u).unwrap().leaving = true),
+        "remove" => units().iter().for_each(|u| world.machine(u).leaving = true),
         "gone" => units().iter().for_each(|u| {
-            world.machines.remove(u);
+            world.forget(u);
         }),
         "history" => {
             // A volume with somebody else's data.
-            let machine = world.machines.get_mut(&unit(words[0])).unwrap();
+            let machine = world.machine(&unit(words[0]));
             machine.node.holds = Holds::History(words[1].parse().unwrap());
         }
-        "torn" => world.machines.get_mut(&unit(words[0])).unwrap().node.holds = Holds::Unclear(words[1..].join(" ")),
-        "address" => world.machines.get_mut(&unit(words[0])).unwrap().node.address = words[1].parse().ok(),
+        "torn" => world.machine(&unit(words[0])).node.holds = Holds::Unclear(words[1..].join(" ")),
+        "address" => world.machine(&unit(words[0])).node.address = words[1].parse().ok(),
         other => panic!("unknown command {other}"),
     }
     String::new()

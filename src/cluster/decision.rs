@@ -8,7 +8,7 @@ use super::observation::{DbInit, Formation, History, Recovery};
 use super::state::State;
 
 /// The outcome of deciding.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
     /// What to do on this machine, in order; the first that does not succeed ends the pass.
     pub steps: Vec<Step>,
@@ -34,7 +34,7 @@ impl Decision {
 
 /// One thing to do on this machine. Each is idempotent, because Juju runs a killed hook again, and each carries what
 /// must still be true when it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Install the server's packages, the node agent and their service files.
     Install,
@@ -55,6 +55,8 @@ pub enum Step {
     },
     /// First-time setup: accounts, time zones, no leftovers.
     SetUpAccounts,
+    /// Write in the journal which history this volume is to receive: whoever told us may be gone when it is there.
+    Expect(ClusterUuid),
     /// Start the server as a member of the cluster that the others form.
     Join,
     /// Write in the journal that this volume is a copy of this history.
@@ -82,6 +84,7 @@ impl Step {
             | Self::Configure
             | Self::Advance(_)
             | Self::SetUpAccounts
+            | Self::Expect(_)
             | Self::MarkInitialised(_)
             | Self::SettleCredentials { .. } => false,
         }
@@ -100,6 +103,7 @@ impl fmt::Display for Step {
                 write!(f, "bootstrap from seqno {} (epoch {epoch})", position.seqno)
             }
             Self::SetUpAccounts => f.write_str("set up accounts"),
+            Self::Expect(_) => f.write_str("expect this history"),
             Self::Join => f.write_str("join"),
             Self::MarkInitialised(_) => f.write_str("db-init=3"),
             Self::SettleCredentials { generation } => write!(f, "settle credentials {generation}"),
@@ -112,7 +116,7 @@ impl fmt::Display for Step {
 
 /// What the leader commits. Carried by the hook's own transaction: if leadership was lost meanwhile, nothing of it
 /// ever becomes visible.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Commit {
     /// Make the credentials, if there are none.
     Credentials,
@@ -154,7 +158,7 @@ impl fmt::Display for Commit {
 }
 
 /// How a status reads to Juju.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
     /// Serves.
     Active,
@@ -167,7 +171,7 @@ pub enum Level {
 }
 
 /// A status with its message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Status {
     /// Juju's word for it.
     pub level: Level,

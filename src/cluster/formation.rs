@@ -139,7 +139,8 @@ fn failed(o: &Observation, formation: &Formation) -> bool {
         return false;
     }
     if !planned.contains(&formation.founder) {
-        return true;
+        // As long as Juju shows it, a hook of it may still be running that has seen the permission.
+        return !o.sees(&formation.founder);
     }
     let Some(report) = o.report_of(&formation.founder) else {
         return false;

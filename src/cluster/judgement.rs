@@ -15,6 +15,7 @@ pub fn judge(o: &Observation, own: &State) -> Status {
         State::Misconfigured(_)
             | State::DataBeforeFormation { .. }
             | State::Electing { .. }
+            | State::NoMemberLeft(_)
             | State::NonPrimary { .. }
             | State::Disconnected
             | State::Starting

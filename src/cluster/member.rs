@@ -7,7 +7,7 @@ use super::formation;
 use super::identity::{ClusterUuid, Epoch, Unit};
 use super::observation::{
     Credentials, DbInit, Event, Formation, Galera, Holds, Installed, Journal, JournalEntry, LocalState, Observation,
-    Peers, Planned, Server, Volume,
+    Peers, Planned, Report, Server, Volume,
 };
 use super::recovery;
 use super::state::State;
@@ -158,9 +158,12 @@ fn join(o: &Observation, formation: &Formation) -> Decision {
     if let Some(why) = formation::contradiction(o, formation) {
         return Decision::wait(State::FormationRefused(why));
     }
-    let Some(expected) = o.history() else {
+    let Some(expected) = o.expected_history() else {
         return Decision::wait(State::WaitingForFounder(formation.founder.clone()));
     };
+    if o.juju.app.history.is_some() && no_member_is_left(o) {
+        return Decision::wait(State::NoMemberLeft(expected));
+    }
     // With nobody to look for, the server would look for itself alone, and for ever.
     if o.other_addresses().is_empty() {
         return Decision::wait(State::WaitingForFounder(formation.founder.clone()));
@@ -169,9 +172,11 @@ fn join(o: &Observation, formation: &Formation) -> Decision {
         Server::Stopped => match &o.node.holds {
             // A transfer that was cut off leaves a directory without a history: the next transfer replaces it, and
             // nothing of ours was ever in it, because this unit has never been Synced.
-            Holds::Nothing | Holds::Unclear(_) => Decision::act(State::Joining, vec![Step::Configure, Step::Join]),
+            Holds::Nothing | Holds::Unclear(_) => {
+                Decision::act(State::Joining, vec![Step::Expect(expected), Step::Configure, Step::Join])
+            }
             Holds::History(uuid) if *uuid == expected => {
-                Decision::act(State::Joining, vec![Step::Configure, Step::Join])
+                Decision::act(State::Joining, vec![Step::Expect(expected), Step::Configure, Step::Join])
             }
             Holds::History(uuid) => Decision::wait(State::WrongHistory { here: uuid.to_string(), expected }),
         },
@@ -180,6 +185,12 @@ fn join(o: &Observation, formation: &Formation) -> Decision {
         Server::Silent(why) => soon(State::Silent(why.clone())),
         Server::Answers(galera) => running(o, galera, &expected, true),
     }
+}
+
+/// Whether everybody who was ever a member is gone for good. A unit that has not said anything may be one.
+fn no_member_is_left(o: &Observation) -> bool {
+    let newcomer = |report: &Option<Report>| report.as_ref().is_some_and(|r| r.db_init != DbInit::Initialised);
+    matches!(o.juju.planned, Planned::Known(_)) && o.reports().values().all(newcomer)
 }
 
 /// A unit that has been Synced before.
@@ -268,8 +279,7 @@ fn not_members(o: &Observation) -> Vec<Unit> {
     o.reports()
         .into_iter()
         .filter(|(unit, report)| {
-            let serves =
-                |r: &super::observation::Report| r.db_init == DbInit::Initialised && r.server.synced().is_some();
+            let serves = |r: &Report| r.db_init == DbInit::Initialised && r.server.synced().is_some();
             *unit != o.me && (absent.contains(unit) || !report.as_ref().is_some_and(serves))
         })
         .map(|(unit, _)| unit)

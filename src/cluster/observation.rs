@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
 
 /// Everything one unit may know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Observation {
     /// This unit.
     pub me: Unit,
@@ -19,7 +19,7 @@ pub struct Observation {
 }
 
 /// What Juju says, as of the start of this pass.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Juju {
     /// Why we were called, as far as it matters to the decision.
     pub event: Event,
@@ -36,7 +36,7 @@ pub struct Juju {
 }
 
 /// Why we were called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// Anything that asks for one look around.
     Ordinary,
@@ -45,7 +45,7 @@ pub enum Event {
 }
 
 /// The units that Juju means to keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Planned {
     /// Juju did not say; nobody may be taken for absent.
     Unknown(String),
@@ -54,7 +54,7 @@ pub enum Planned {
 }
 
 /// The other units.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peers {
     /// The peer relation is not there yet (before and during install).
     NotYet,
@@ -63,7 +63,7 @@ pub enum Peers {
 }
 
 /// What another unit's databag holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// Nothing yet: it has joined the relation but not run.
     Silent,
@@ -84,7 +84,7 @@ impl Peer {
 }
 
 /// The peer application databag: written by the leader, one transaction a hook.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AppBag {
     /// Who forms the cluster, and who founds it.
     pub formation: Option<Formation>,
@@ -97,7 +97,7 @@ pub struct AppBag {
 }
 
 /// The permission to form: names the members and the one among them that bootstraps.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Formation {
     /// Each permission has a higher one than the last.
     pub epoch: Epoch,
@@ -110,7 +110,7 @@ pub struct Formation {
 }
 
 /// What is known of the shared passwords. Their values never enter the decision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Credentials {
     /// The leader has not made them yet.
     #[default]
@@ -127,7 +127,7 @@ pub enum Credentials {
 }
 
 /// The history of writes that belongs to this application.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct History {
     /// Its UUID.
     pub uuid: ClusterUuid,
@@ -136,7 +136,7 @@ pub struct History {
 }
 
 /// A full stop being healed: a call to everybody to stand still and report, then a choice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recovery {
     /// Each permission has a higher one than the last, formations included.
     pub epoch: Epoch,
@@ -148,7 +148,7 @@ pub struct Recovery {
 
 /// One unit's report, as it stands in its databag. This unit's own is made from [`Node`], so that a hook that ran
 /// twice before Juju showed its first result still decides from what the machine is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
     /// How far it is on its data volume.
     pub db_init: DbInit,
@@ -201,7 +201,7 @@ impl fmt::Display for DbInit {
 }
 
 /// What lies in a data directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Holds {
     /// No data at all, or none but the system tables that nobody has used.
     Nothing,
@@ -212,7 +212,7 @@ pub enum Holds {
 }
 
 /// An answer to a recovery's call, given with the server stopped and kept stopped.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Answer {
     /// The call that it answers.
     pub epoch: Epoch,
@@ -221,7 +221,7 @@ pub struct Answer {
 }
 
 /// A database server as seen from its own machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Server {
     /// Not running, and nobody is trying to start it.
     Stopped,
@@ -251,7 +251,7 @@ impl Server {
 }
 
 /// What Galera says on one member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Galera {
     /// Part of the primary component.
     pub primary: bool,
@@ -274,7 +274,7 @@ pub struct Galera {
 }
 
 /// `wsrep_local_state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LocalState {
     /// 0 or anything unknown.
     Undefined,
@@ -289,7 +289,7 @@ pub enum LocalState {
 }
 
 /// This machine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     /// The server's packages.
     pub installed: Installed,
@@ -329,7 +329,7 @@ impl Node {
 }
 
 /// Whether the server's packages are installed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Installed {
     /// All of them.
     Yes,
@@ -338,7 +338,7 @@ pub enum Installed {
 }
 
 /// The data volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Volume {
     /// Mounted where it belongs.
     Mounted,
@@ -347,7 +347,7 @@ pub enum Volume {
 }
 
 /// What is written down on the data volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Journal {
     /// Nothing.
     Absent,
@@ -368,11 +368,11 @@ impl Journal {
 }
 
 /// The journal's entry: survives the machine's restart and the unit's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JournalEntry {
     /// How far this volume is.
     pub db_init: DbInit,
-    /// The history that it belongs to, once initialised.
+    /// The history that it belongs to, once initialised; before that, the one that it expects to receive.
     pub uuid: Option<ClusterUuid>,
     /// The highest permission that was used up here.
     pub used_epoch: Epoch,
@@ -381,7 +381,7 @@ pub struct JournalEntry {
 }
 
 /// The options that the decision depends on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// Galera's cluster name.
     pub cluster_name: String,
@@ -390,7 +390,7 @@ pub struct Settings {
 }
 
 /// How many units must be there before a cluster forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MinClusterSize {
     /// All that are planned.
     Auto,
@@ -399,7 +399,7 @@ pub enum MinClusterSize {
 }
 
 /// An option with a value that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BadSetting {
     /// The option's name.
     pub option: String,
@@ -417,6 +417,11 @@ impl Observation {
             Peers::NotYet => None,
             Peers::Known(peers) => peers.get(unit).and_then(Peer::report).cloned(),
         }
+    }
+
+    /// Whether Juju still shows a unit, planned or not.
+    pub fn sees(&self, unit: &Unit) -> bool {
+        *unit == self.me || matches!(&self.juju.peers, Peers::Known(peers) if peers.contains_key(unit))
     }
 
     /// All units that Juju plans or has introduced, with their reports.
@@ -443,8 +448,13 @@ impl Observation {
             return Some(history.uuid.clone());
         }
         let formation = self.juju.app.formation.as_ref()?;
-        let mut said = formation.members.keys().filter_map(|unit| {
-            let report = self.report_of(unit)?;
+        // A founder that has gone for good may have been joined by units that came later than the permission.
+        let founder_is_gone = !self.sees(&formation.founder);
+        let mut said = self.reports().into_iter().filter_map(|(unit, report)| {
+            if !founder_is_gone && !formation.members.contains_key(&unit) {
+                return None;
+            }
+            let report = report?;
             match (report.db_init, report.holds) {
                 (DbInit::Initialised, Holds::History(uuid)) => Some(uuid),
                 (DbInit::New | DbInit::Agreed | DbInit::Waiting | DbInit::Initialised, _) => None,
@@ -452,6 +462,11 @@ impl Observation {
         });
         let first = said.next()?;
         said.all(|uuid| uuid == first).then_some(first)
+    }
+
+    /// The history that this unit is to receive: when those who told us of it are gone again, the journal still knows.
+    pub fn expected_history(&self) -> Option<ClusterUuid> {
+        self.history().or_else(|| self.node.journal.entry()?.uuid.clone())
     }
 
     /// Units that are not in this member's view, whatever they last said: one that has just died has not said so.

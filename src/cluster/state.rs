@@ -8,7 +8,7 @@ use super::identity::{ClusterUuid, Epoch, Unit};
 use super::observation::BadSetting;
 
 /// The state of this unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// The data volume is not mounted; nothing may be written in its place.
     NoVolume(String),
@@ -51,6 +51,8 @@ pub enum State {
     FoundingInterrupted(Epoch),
     /// Agreed, and waits until the founder has done its part.
     WaitingForFounder(Unit),
+    /// The application owns a history, and no unit is left that holds it.
+    NoMemberLeft(ClusterUuid),
     /// Looks for the cluster, or receives its data.
     Joining,
     /// Has the data, catches up with the writes since.
@@ -119,6 +121,7 @@ impl State {
             Self::Founding => "founding",
             Self::FoundingInterrupted(_) => "founding-interrupted",
             Self::WaitingForFounder(_) => "waiting-for-founder",
+            Self::NoMemberLeft(_) => "no-member-left",
             Self::Joining => "joining",
             Self::CatchingUp => "catching-up",
             Self::Synced { .. } => "synced",
@@ -152,6 +155,7 @@ impl State {
             | Self::Founding
             | Self::FoundingInterrupted(_)
             | Self::WaitingForFounder(_)
+            | Self::NoMemberLeft(_)
             | Self::Joining
             | Self::CatchingUp
             | Self::Synced { .. }
@@ -207,6 +211,12 @@ impl State {
                 format!("founding was interrupted, waiting for the leader's next permission after {epoch}"),
             ),
             Self::WaitingForFounder(founder) => (Level::Waiting, format!("waiting for {founder} to found the cluster")),
+            Self::NoMemberLeft(uuid) => (
+                Level::Blocked,
+                format!(
+                    "every unit that held history {uuid} was removed: bring its volume back with juju add-unit --attach-storage, or deploy a new application"
+                ),
+            ),
             Self::Joining => (Level::Maintenance, "joining the cluster".to_owned()),
             Self::CatchingUp => (Level::Maintenance, "member, catching up with the cluster".to_owned()),
             Self::Synced { size, planned, missing } if missing.is_empty() => {

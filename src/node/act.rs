@@ -93,6 +93,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             };
             accounts(&mut Session::open(Duration::from_secs(30))?, Some(&only_current))?;
         }
+        Step::Expect(uuid) => change_journal(paths, |entry| entry.uuid = Some(uuid.clone()))?,
         Step::Join => {
             observe::withdraw_answer(paths)?;
             if datadir::look(paths) == Found::Nothing {

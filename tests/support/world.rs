@@ -1,39 +1,86 @@
-//! A small world around `cluster::decide`: units with volumes and servers, databags that become visible only when a
-//! hook ends well, and a Galera that forms views, saves them and transfers state without ever failing by itself.
+//! A world around `cluster::decide`: units with volumes and servers, a Juju whose databags become visible only when a hook
+//! ends well, and Galera ([`super::galera`]). Stories tell it, the model check searches it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 
 use mariadb_galera::cluster::{
-    Answer, AppBag, ClusterUuid, Commit, Credentials, DbInit, Decision, Event, Galera, Holds, Installed, Journal,
-    JournalEntry, Juju, LocalState, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Report, Server,
-    Settings, Step, Unit, Volume, decide,
+    Answer, AppBag, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju,
+    MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Report, Server, Settings, Step, Unit, Volume,
+    decide,
 };
 
+use super::galera::View;
+use super::hook::Hook;
+
 /// One machine with its unit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Machine {
     pub(crate) node: Node,
-    /// Committed writes on this copy.
+    /// Committed writes on this copy's disk.
     pub(crate) seqno: u64,
+    /// Writes that the others have handed over and that are not on disk yet.
+    pub(crate) queued: u64,
+    /// The last primary view that the running server was part of.
+    pub(crate) view: Option<View>,
     /// Galera's saved view: there after a crash, gone after a clean stop.
-    pub(crate) saved_view: Option<BTreeSet<Unit>>,
+    pub(crate) saved_view: Option<View>,
     pub(crate) powered: bool,
     pub(crate) leaving: bool,
     /// Whether the gate lets the server start after a power cut.
     pub(crate) may_start: bool,
     /// What the others see: the last report of a hook that ended well.
     pub(crate) published: Option<Report>,
+    /// What this unit's last hook was told of the others.
+    pub(crate) heard: BTreeMap<Unit, Peer>,
+    /// The hook that is running.
+    pub(crate) hook: Option<Hook>,
 }
 
 /// All of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct World {
-    pub(crate) machines: BTreeMap<Unit, Machine>,
+    /// Shared between states until one of them changes it.
+    pub(crate) machines: BTreeMap<Unit, Rc<Machine>>,
     pub(crate) app: AppBag,
     pub(crate) leader: Option<Unit>,
     pub(crate) min: Option<u32>,
-    histories: u32,
+    /// Those on the far side of a network cut; they see each other.
+    pub(crate) far_side: BTreeSet<Unit>,
+    /// What clients were told is safe, by history.
+    pub(crate) acknowledged: BTreeMap<ClusterUuid, u64>,
+    /// Promises that were broken; nothing may ever be in here.
+    pub(crate) broken: Vec<String>,
+    /// A mistake that is made on purpose.
+    pub(crate) planted: Option<Planted>,
+    pub(crate) histories: u32,
+    gone: BTreeSet<Unit>,
+}
+
+/// Mistakes that a check has to find. They are made here, around the decision, and nowhere in the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Planted {
+    /// The journal forgets which permission was used.
+    ForgetsUsedEpoch,
+    /// Nobody is asked before a bootstrap.
+    AsksNobody,
+    /// The leader takes those that it does not hear for absent.
+    IgnoresTheSilent,
+    /// Positions are compared the wrong way round.
+    TakesTheLowest,
+    /// Nobody looks what lies on the volume.
+    OverlooksData,
+    /// A hook's databags are visible before it ends.
+    PublishesTooSoon,
+    /// The credentials are made again by each leader.
+    MakesCredentialsAgain,
+    /// `db-init` starts over with every hook.
+    ForgetsDbInit,
+    /// Nobody ever calls an outage one.
+    NeverStalled,
+    /// The leader's permission is lost.
+    NeverPermits,
 }
 
 /// How a hook ends.
@@ -69,50 +116,82 @@ impl World {
         let machine = Machine {
             node,
             seqno: 0,
+            queued: 0,
+            view: None,
             saved_view: None,
             powered: true,
             leaving: false,
             may_start: false,
             published: None,
+            heard: BTreeMap::new(),
+            hook: None,
         };
-        self.machines.insert(name.clone(), machine);
+        self.machines.insert(name.clone(), Rc::new(machine));
         self.leader.get_or_insert_with(|| name.clone());
     }
 
-    fn planned(&self) -> BTreeSet<Unit> {
+    pub(crate) fn planned(&self) -> BTreeSet<Unit> {
         self.machines.iter().filter(|(_, m)| !m.leaving).map(|(u, _)| u.clone()).collect()
+    }
+
+    /// What this unit's peers have published.
+    pub(crate) fn peers(&self, me: &Unit) -> BTreeMap<Unit, Peer> {
+        // One that is on its way out stays in sight until its own last hooks have run.
+        let others = self.machines.iter().filter(|(unit, _)| *unit != me);
+        others.map(|(unit, m)| (unit.clone(), m.published.clone().map_or(Peer::Silent, Peer::Said))).collect()
+    }
+
+    pub(crate) fn juju(&self, me: &Unit, peers: BTreeMap<Unit, Peer>) -> Juju {
+        let machine = &self.machines[me];
+        Juju {
+            event: if machine.leaving { Event::Leaving } else { Event::Ordinary },
+            leader: self.leader.as_ref() == Some(me),
+            planned: Planned::Known(self.planned()),
+            peers: Peers::Known(peers),
+            app: self.app.clone(),
+            settings: Ok(Settings {
+                cluster_name: "db".to_owned(),
+                min_cluster_size: self.min.map_or(MinClusterSize::Auto, MinClusterSize::AtLeast),
+            }),
+        }
     }
 
     /// What a hook of this unit sees.
     pub(crate) fn observe(&self, me: &Unit) -> Observation {
-        let peers = self
-            .machines
-            .iter()
-            .filter(|(unit, machine)| *unit != me && !machine.leaving)
-            .map(|(unit, machine)| {
-                let peer = machine.published.clone().map_or(Peer::Silent, Peer::Said);
-                (unit.clone(), peer)
-            })
-            .collect();
-        let machine = &self.machines[me];
-        Observation {
-            me: me.clone(),
-            juju: Juju {
-                event: if machine.leaving { Event::Leaving } else { Event::Ordinary },
-                leader: self.leader.as_ref() == Some(me),
-                planned: Planned::Known(self.planned()),
-                peers: Peers::Known(peers),
-                app: self.app.clone(),
-                settings: Ok(Settings {
-                    cluster_name: "db".to_owned(),
-                    min_cluster_size: self.min.map_or(MinClusterSize::Auto, MinClusterSize::AtLeast),
-                }),
-            },
-            node: machine.node.clone(),
-        }
+        self.seen(me, self.juju(me, self.peers(me)))
     }
 
-    /// One hook: look, decide, do, publish. Returns the decision.
+    pub(crate) fn seen(&self, me: &Unit, juju: Juju) -> Observation {
+        let mut o = Observation { me: me.clone(), juju, node: self.machines[me].node.clone() };
+        match self.planted {
+            Some(Planted::IgnoresTheSilent) => {
+                if let (true, Peers::Known(peers)) = (o.node.stalled, &mut o.juju.peers) {
+                    peers.retain(|_, peer| peer.report().is_some_and(|r| r.stalled || r.answer.is_some()));
+                    let mut heard: BTreeSet<Unit> = peers.keys().cloned().collect();
+                    heard.insert(me.clone());
+                    o.juju.planned = Planned::Known(heard);
+                }
+            }
+            Some(Planted::TakesTheLowest) => {
+                if let Peers::Known(peers) = &mut o.juju.peers {
+                    for peer in peers.values_mut() {
+                        if let Peer::Said(Report { answer: Some(Answer { position: Some(p), .. }), .. }) = peer {
+                            p.seqno = 100 - p.seqno;
+                        }
+                    }
+                }
+            }
+            Some(Planted::OverlooksData) => o.node.holds = Holds::Nothing,
+            Some(Planted::MakesCredentialsAgain) if o.juju.app.history.is_none() => {
+                o.juju.app.credentials = Credentials::Absent;
+            }
+            Some(Planted::NeverStalled) => o.node.stalled = false,
+            Some(_) | None => {}
+        }
+        o
+    }
+
+    /// One hook of a single look: look, decide, do, publish. Returns the decision. Galera does what it does meanwhile.
     pub(crate) fn hook(&mut self, me: &Unit, end: End) -> Decision {
         let decision = decide(&self.observe(me));
         for (done, step) in decision.steps.iter().enumerate() {
@@ -120,103 +199,16 @@ impl World {
                 return decision;
             }
             self.apply(me, step);
+            self.calm();
         }
-        if end != End::Well {
-            return decision;
-        }
-        for commit in &decision.commits {
-            self.commit(commit);
-        }
-        if let Some(machine) = self.machines.get_mut(me) {
+        if end == End::Well {
+            for commit in &decision.commits {
+                self.commit(commit);
+            }
+            let machine = self.machine(me);
             machine.published = Some(machine.node.report());
         }
         decision
-    }
-
-    fn journal(&mut self, me: &Unit) -> &mut JournalEntry {
-        let machine = self.machines.get_mut(me).expect("the unit exists");
-        match &mut machine.node.journal {
-            Journal::Known(entry) => entry,
-            Journal::Absent | Journal::Unreadable(_) => panic!("{me} acts without a journal"),
-        }
-    }
-
-    fn apply(&mut self, me: &Unit, step: &Step) {
-        match step {
-            Step::AdoptVolume => {
-                self.machine(me).node.journal = Journal::Known(JournalEntry {
-                    db_init: DbInit::New,
-                    uuid: None,
-                    used_epoch: Default::default(),
-                    accounts: false,
-                });
-            }
-            Step::Install => self.machine(me).node.installed = Installed::Yes,
-            Step::Configure => {
-                if let Credentials::Known { generation, .. } = self.app.credentials {
-                    self.machine(me).node.credentials_seen = generation;
-                }
-            }
-            Step::Advance(next) => {
-                let entry = self.journal(me);
-                assert!(*next >= entry.db_init, "invariant 5: {me} goes from {} to {next}", entry.db_init);
-                entry.db_init = *next;
-            }
-            Step::Bootstrap { epoch, from, .. } => self.bootstrap(me, *epoch, from.as_ref()),
-            Step::SetUpAccounts => {
-                self.journal(me).accounts = true;
-                self.machine(me).seqno += 10;
-            }
-            Step::MarkInitialised(uuid) => {
-                let entry = self.journal(me);
-                entry.db_init = DbInit::Initialised;
-                entry.uuid = Some(uuid.clone());
-            }
-            Step::Join => {
-                let machine = self.machine(me);
-                machine.may_start = true;
-                machine.node.answer = None;
-                machine.node.server = Server::Starting;
-            }
-            Step::Stop | Step::Leave => {
-                self.stop(me);
-                self.machine(me).may_start = false;
-            }
-            Step::AnswerCall(epoch) => {
-                self.stop(me);
-                let machine = self.machine(me);
-                machine.may_start = false;
-                machine.saved_view = None;
-                let position = match &machine.node.holds {
-                    Holds::History(uuid) => Some(Position { uuid: uuid.clone(), seqno: machine.seqno }),
-                    Holds::Nothing | Holds::Unclear(_) => None,
-                };
-                machine.node.answer = Some(Answer { epoch: *epoch, position });
-            }
-            Step::SettleCredentials { .. } => {}
-        }
-        self.galera();
-    }
-
-    fn bootstrap(&mut self, me: &Unit, epoch: mariadb_galera::cluster::Epoch, from: Option<&Position>) {
-        assert!(self.journal(me).used_epoch < epoch, "invariant 1: {me} uses epoch {epoch} twice");
-        self.journal(me).used_epoch = epoch;
-        let rival = self.primaries().into_keys().next();
-        assert!(rival.is_none(), "invariant 1: {me} bootstraps beside history {rival:?}");
-        let uuid = match from {
-            Some(position) => position.uuid.clone(),
-            None => {
-                let holds = &self.machines[me].node.holds;
-                assert!(!matches!(holds, Holds::History(_)), "invariant 3: {me} founds over data");
-                self.histories += 1;
-                format!("{:08x}-0000-4000-8000-000000000000", self.histories).parse().expect("a UUID")
-            }
-        };
-        let machine = self.machine(me);
-        machine.may_start = true;
-        machine.node.answer = None;
-        machine.node.holds = Holds::History(uuid.clone());
-        machine.node.server = answers(&uuid, machine.seqno, 1);
     }
 
     /// The power goes while the founder makes its system tables: the permission is used, and there is no history.
@@ -227,23 +219,30 @@ impl World {
         self.power_off(std::slice::from_ref(me));
     }
 
-    fn machine(&mut self, me: &Unit) -> &mut Machine {
-        self.machines.get_mut(me).expect("the unit exists")
+    pub(crate) fn machine(&mut self, me: &Unit) -> &mut Machine {
+        Rc::make_mut(self.machines.get_mut(me).expect("the unit exists"))
     }
 
-    /// A clean stop: the view is forgotten.
-    fn stop(&mut self, me: &Unit) {
-        let machine = self.machine(me);
-        machine.node.server = Server::Stopped;
-        machine.saved_view = None;
+    pub(crate) fn break_promise(&mut self, what: String) {
+        if !self.broken.contains(&what) {
+            self.broken.push(what);
+        }
     }
 
-    fn commit(&mut self, commit: &Commit) {
+    pub(crate) fn commit(&mut self, commit: &Commit) {
         match commit {
-            Commit::Credentials => self.app.credentials = Credentials::Known { generation: 1, settled: 1 },
+            Commit::Credentials => {
+                if self.app.credentials != Credentials::Absent {
+                    self.break_promise("the credentials are made a second time".to_owned());
+                }
+                self.app.credentials = Credentials::Known { generation: 1, settled: 1 };
+            }
+            Commit::Formation(_) if self.planted == Some(Planted::NeverPermits) => {}
             Commit::Formation(formation) => {
-                let before = self.app.formation.as_ref().map_or(Default::default(), |f| f.epoch);
-                assert!(formation.epoch > before, "invariant 1: epoch {} after {before}", formation.epoch);
+                let before = self.app.formation.as_ref().map_or(Epoch::default(), |f| f.epoch);
+                if formation.epoch <= before {
+                    self.break_promise(format!("permission {} follows permission {before}", formation.epoch));
+                }
                 self.app.formation = Some(formation.clone());
             }
             Commit::History(history) => self.app.history = Some(history.clone()),
@@ -266,128 +265,119 @@ impl World {
         primaries
     }
 
-    /// Views form, state is transferred, saved views are restored.
-    fn galera(&mut self) {
-        let starting: Vec<Unit> = self
-            .machines
-            .iter()
-            .filter(|(_, m)| m.powered && m.node.server == Server::Starting)
-            .map(|(u, _)| u.clone())
-            .collect();
-        let primaries = self.primaries();
-        assert!(primaries.len() <= 1, "invariant 1: two histories are served: {primaries:?}");
-        if let Some((uuid, members)) = primaries.into_iter().next() {
-            let seqno = members.iter().map(|u| self.machines[u].seqno).max().unwrap_or_default();
-            for joiner in &starting {
-                let machine = self.machine(joiner);
-                machine.seqno = seqno;
-                machine.node.holds = Holds::History(uuid.clone());
-                machine.node.server = answers(&uuid, seqno, 1);
-            }
-        } else if let Some(view) = starting.iter().find_map(|u| {
-            let view = self.machines[u].saved_view.clone()?;
-            let all_back =
-                view.iter().all(|v| starting.contains(v) && self.machines[v].saved_view.as_ref() == Some(&view));
-            all_back.then_some(view)
-        }) {
-            let best = view.iter().max_by_key(|u| self.machines[*u].seqno).expect("a view has members").clone();
-            let seqno = self.machines[&best].seqno;
-            let holds = self.machines[&best].node.holds.clone();
-            if let Holds::History(uuid) = holds {
-                for member in &view {
-                    let machine = self.machine(member);
-                    machine.seqno = seqno;
-                    machine.node.server = answers(&uuid, seqno, 1);
+    /// Galera finishes what it can: views, transfers, writes on their way to disk.
+    pub(crate) fn calm(&mut self) {
+        for _ in 0..10 {
+            let before = self.clone();
+            self.views();
+            for unit in self.machines.keys().cloned().collect::<Vec<_>>() {
+                self.transfer(&unit);
+                let machine = self.machine(&unit);
+                if machine.node.server.synced().is_some() {
+                    machine.seqno += machine.queued;
+                    machine.queued = 0;
                 }
-                self.galera();
+            }
+            if *self == before {
                 return;
             }
-        }
-        let members: BTreeSet<Unit> = self.primaries().into_values().flatten().collect();
-        let size = u32::try_from(members.len()).expect("few units");
-        let view: BTreeSet<IpAddr> = members.iter().filter_map(|unit| self.machines[unit].node.address).collect();
-        for member in &members {
-            let machine = self.machine(member);
-            if let Server::Answers(galera) = &mut machine.node.server {
-                galera.size = size;
-                galera.view.clone_from(&view);
-            }
-            machine.node.stalled = false;
-            machine.saved_view = Some(members.clone());
         }
     }
 
     /// Clients write: every member of the primary component moves on.
     pub(crate) fn write(&mut self, count: u64) {
-        for member in self.primaries().into_values().flatten() {
-            self.machine(&member).seqno += count;
+        let Some(member) = self.primaries().into_values().flatten().next() else {
+            return;
+        };
+        for _ in 0..count {
+            self.write_through(&member);
+        }
+        self.calm();
+    }
+
+    /// One machine loses its power.
+    pub(crate) fn cut_power(&mut self, unit: &Unit) {
+        let machine = self.machine(unit);
+        if machine.hook.as_ref().is_some_and(|hook| hook.noted) && machine.node.holds == Holds::Nothing {
+            machine.node.holds = Holds::Unclear("data without grastate.dat".to_owned());
+        }
+        machine.powered = false;
+        (machine.hook, machine.node.stalled) = (None, false);
+        self.crash(unit);
+    }
+
+    /// It has it again: the gate lets a member's server start, and only that.
+    pub(crate) fn give_power(&mut self, unit: &Unit) {
+        let machine = self.machine(unit);
+        machine.powered = true;
+        if machine.may_start {
+            machine.node.server = Server::Starting;
         }
     }
 
-    /// The machines lose power at once. Their last view stays saved; those who remain form a new one if they can.
+    /// Machines lose power at once, and the others notice.
     pub(crate) fn power_off(&mut self, units: &[Unit]) {
-        let members: BTreeSet<Unit> = self.primaries().into_values().flatten().collect();
-        let lost = units.iter().filter(|u| members.contains(u)).count();
-        for unit in units {
-            let machine = self.machine(unit);
-            machine.powered = false;
-            machine.node.server = Server::Stopped;
-        }
-        if members.len() <= 2 * lost {
-            for unit in members.iter().filter(|u| !units.contains(u)) {
-                if let Server::Answers(galera) = &mut self.machine(unit).node.server {
-                    galera.primary = false;
-                }
-            }
-        }
-        self.galera();
+        units.iter().for_each(|unit| self.cut_power(unit));
+        self.calm();
     }
 
-    /// The machines come back: the gate lets a member's server start, and only that.
+    /// Machines come back, and the others notice.
     pub(crate) fn power_on(&mut self, units: &[Unit]) {
-        for unit in units {
-            let machine = self.machine(unit);
-            machine.powered = true;
-            if machine.may_start {
-                machine.node.server = Server::Starting;
-            }
-        }
-        self.galera();
+        units.iter().for_each(|unit| self.give_power(unit));
+        self.calm();
     }
 
     /// So much time passes that Galera's own way back has had its chance.
     pub(crate) fn time_passes(&mut self) {
-        for machine in self.machines.values_mut().filter(|m| m.powered) {
+        for machine in self.machines.values_mut().map(Rc::make_mut).filter(|m| m.powered) {
             machine.node.stalled = machine.node.server.primary().is_none();
+        }
+    }
+
+    /// Leadership moves. Juju refuses what the old leader writes from then on.
+    pub(crate) fn lead(&mut self, unit: &Unit) {
+        self.leader = Some(unit.clone());
+        if self.machines[unit].hook.is_some() {
+            if let Some(hook) = &mut self.machine(unit).hook {
+                hook.overtaken = true;
+            }
+        }
+    }
+
+    /// A person restarts the cluster from this unit, by hand and on their own account.
+    pub(crate) fn bootstrap_by_hand(&mut self, unit: &Unit) -> bool {
+        let machine = &self.machines[unit];
+        let Holds::History(uuid) = machine.node.holds.clone() else {
+            return false;
+        };
+        let position = Position { uuid, seqno: machine.seqno };
+        self.acknowledged.insert(position.uuid.clone(), position.seqno);
+        self.bootstrap(unit, &Step::Bootstrap { epoch: Epoch::default(), from: Some(position), ask: Vec::new() });
+        true
+    }
+
+    /// Juju forgets a unit that has left.
+    pub(crate) fn forget(&mut self, unit: &Unit) {
+        self.machines.remove(unit);
+        self.gone.insert(unit.clone());
+        for machine in self.machines.values_mut().map(Rc::make_mut) {
+            machine.heard.remove(unit);
         }
     }
 
     /// Runs hooks of all units that have power until nothing changes; returns the number of rounds.
     pub(crate) fn settle(&mut self) -> usize {
         for round in 0..60 {
-            let before = format!("{self:?}");
+            let before = self.clone();
             let units: Vec<Unit> = self.machines.iter().filter(|(_, m)| m.powered).map(|(u, _)| u.clone()).collect();
             for unit in units {
                 self.hook(&unit, End::Well);
             }
-            if format!("{self:?}") == before {
+            if *self == before {
+                assert_eq!(self.broken, Vec::<String>::new(), "promises");
                 return round;
             }
         }
         panic!("does not come to rest");
     }
-}
-
-fn answers(uuid: &ClusterUuid, seqno: u64, size: u32) -> Server {
-    Server::Answers(Galera {
-        primary: true,
-        connected: true,
-        ready: true,
-        state: LocalState::Synced,
-        uuid: Some(uuid.clone()),
-        seqno: Some(seqno),
-        conf_id: Some(1),
-        size,
-        view: BTreeSet::new(),
-    })
 }

@@ -1,0 +1,433 @@
+//! The model check: every order of events that Juju, Galera and the machines permit, up to a number of faults, searched
+//! breadth first around the real `cluster::decide`. Each promise is checked in every state; from states picked evenly the
+//! faults end and the cluster must become healthy. Mistakes made on purpose show that the search finds them.
+//!
+//! `CHECK_SECONDS` is the time for each search (default 10). Printed: states, depth, and whether that was all of them.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a search keeps time and stops where it fails")]
+
+#[path = "model_check/search.rs"]
+mod search;
+mod support;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use mariadb_galera::cluster::{Holds, Journal, Server, State as ClusterState, Unit, decide};
+use search::search;
+use support::world::{Planted, World, unit};
+
+/// What may happen next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Event {
+    Begin(Unit),
+    BeginStale(Unit),
+    GoOn(Unit),
+    End(Unit),
+    EndRefused(Unit),
+    Kill(Unit),
+    Leader(Unit),
+    PowerOff(Unit),
+    ShutDown(Unit),
+    PowerOn(Unit),
+    ServerDies(Unit),
+    DiskLost(Unit),
+    Cut(Unit),
+    Mend,
+    Views,
+    Transfer(Unit),
+    Apply(Unit),
+    Write(Unit),
+    Stalls(Unit),
+    ByHand(Unit),
+    Add(Unit),
+    Remove(Unit),
+    Gone(Unit),
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begin(u) => write!(f, "{u}: a hook begins"),
+            Self::BeginStale(u) => write!(f, "{u}: a hook begins, and hears of the others what the last one heard"),
+            Self::GoOn(u) => write!(f, "{u}: the hook's next step"),
+            Self::End(u) => write!(f, "{u}: the hook ends well"),
+            Self::EndRefused(u) => write!(f, "{u}: Juju refuses what the hook wrote"),
+            Self::Kill(u) => write!(f, "{u}: the hook is killed"),
+            Self::Leader(u) => write!(f, "{u} leads"),
+            Self::PowerOff(u) => write!(f, "{u}: power off"),
+            Self::ShutDown(u) => write!(f, "{u}: the machine is shut down in order"),
+            Self::PowerOn(u) => write!(f, "{u}: power on"),
+            Self::ServerDies(u) => write!(f, "{u}: the server is killed"),
+            Self::DiskLost(u) => write!(f, "{u}: comes back with an empty disk"),
+            Self::Cut(u) => write!(f, "{u}: the network is cut"),
+            Self::Mend => write!(f, "the network is mended"),
+            Self::Views => write!(f, "views form"),
+            Self::Transfer(u) => write!(f, "{u}: has received its copy"),
+            Self::Apply(u) => write!(f, "{u}: writes reach the disk"),
+            Self::Write(u) => write!(f, "a client writes through {u}"),
+            Self::Stalls(u) => write!(f, "{u}: has waited for long"),
+            Self::ByHand(u) => write!(f, "{u}: a person restarts the cluster from here by hand"),
+            Self::Add(u) => write!(f, "{u} is added"),
+            Self::Remove(u) => write!(f, "{u} is removed"),
+            Self::Gone(u) => write!(f, "{u} is gone"),
+        }
+    }
+}
+
+/// How many faults of each kind a run may hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Budget {
+    kills: u8,
+    refusals: u8,
+    stale: u8,
+    leaders: u8,
+    power: u8,
+    shutdowns: u8,
+    deaths: u8,
+    disks: u8,
+    cuts: u8,
+    writes: u8,
+    adds: u8,
+    removals: u8,
+    hands: u8,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct State {
+    world: World,
+    left: Budget,
+}
+
+impl State {
+    fn events(&self) -> Vec<Event> {
+        let (w, left) = (&self.world, &self.left);
+        let mut events = Vec::new();
+        for (u, m) in &w.machines {
+            let u = || u.clone();
+            if !m.powered {
+                events.push(Event::PowerOn(u()));
+                if left.disks > 0 {
+                    events.push(Event::DiskLost(u()));
+                }
+                continue;
+            }
+            match &m.hook {
+                Some(hook) if hook.ready => {
+                    events.push(Event::End(u()));
+                    if left.refusals > 0 {
+                        events.push(Event::EndRefused(u()));
+                    }
+                }
+                Some(_) => events.push(Event::GoOn(u())),
+                None => {
+                    events.push(Event::Begin(u()));
+                    if left.stale > 0 {
+                        events.push(Event::BeginStale(u()));
+                    }
+                    if m.leaving && m.node.server == Server::Stopped && !m.may_start {
+                        events.push(Event::Gone(u()));
+                    }
+                }
+            }
+            if left.kills > 0 && m.hook.is_some() {
+                events.push(Event::Kill(u()));
+            }
+            if left.power > 0 {
+                events.push(Event::PowerOff(u()));
+            }
+            if left.shutdowns > 0 {
+                events.push(Event::ShutDown(u()));
+            }
+            if left.deaths > 0 && m.node.server != Server::Stopped {
+                events.push(Event::ServerDies(u()));
+            }
+            if m.node.server.synced().is_some() {
+                if m.queued > 0 {
+                    events.push(Event::Apply(u()));
+                }
+                if left.writes > 0 {
+                    events.push(Event::Write(u()));
+                }
+            }
+            if !m.node.stalled && m.node.server.primary().is_none() && matches!(&m.node.journal, Journal::Known(_)) {
+                events.push(Event::Stalls(u()));
+            }
+            if m.node.server.primary().is_some() && m.node.server.synced().is_none() {
+                events.push(Event::Transfer(u()));
+            }
+            // A person is slower than the moment between asking the others and starting the server.
+            let nobody_starts = w.machines.values().all(|m| m.hook.as_ref().is_none_or(|hook| !hook.noted));
+            if left.hands > 0 && m.node.stalled && w.primaries().is_empty() && nobody_starts {
+                events.push(Event::ByHand(u()));
+            }
+            if left.removals > 0 && !m.leaving && w.planned().len() > 1 {
+                events.push(Event::Remove(u()));
+            }
+        }
+        let leaderless = w.leader.as_ref().is_none_or(|l| !w.machines.contains_key(l));
+        for u in w.machines.keys().filter(|u| w.leader.as_ref() != Some(u)) {
+            if leaderless || left.leaders > 0 {
+                events.push(Event::Leader(u.clone()));
+            }
+        }
+        if !w.far_side.is_empty() {
+            events.push(Event::Mend);
+        } else if left.cuts > 0 {
+            events.extend(w.machines.keys().cloned().map(Event::Cut));
+        }
+        if left.adds > 0 {
+            let number = w.machines.keys().map(Unit::number).max().map_or(0, |n| n + 1);
+            events.push(Event::Add(unit(&format!("db/{number}"))));
+        }
+        events.push(Event::Views);
+        events
+    }
+
+    /// The state after an event.
+    fn after(&self, event: &Event) -> Self {
+        let mut next = self.clone();
+        let (w, left) = (&mut next.world, &mut next.left);
+        match event {
+            Event::Begin(u) => {
+                w.begin(u, false);
+                // Nobody can tell a hook that changes nothing from none at all; what it heard matters to stale ones only.
+                if w.would_change_nothing(u) {
+                    w.machine(u).hook = None;
+                }
+                if left.stale == 0 {
+                    w.machine(u).heard.clear();
+                }
+            }
+            Event::BeginStale(u) => {
+                left.stale -= 1;
+                w.begin(u, true);
+            }
+            Event::GoOn(u) => {
+                w.go_on(u);
+                // Steps that nobody else can see are one, unless something may happen between them.
+                while left.kills + left.power + left.shutdowns == 0 && w.next_is_local(u) {
+                    w.go_on(u);
+                }
+            }
+            Event::End(u) => w.end(u, true),
+            Event::EndRefused(u) => {
+                left.refusals -= 1;
+                w.end(u, false);
+            }
+            Event::Kill(u) => {
+                left.kills -= 1;
+                w.machine(u).hook = None;
+            }
+            Event::Leader(u) => {
+                left.leaders = left.leaders.saturating_sub(1);
+                w.lead(u);
+            }
+            Event::PowerOff(u) => {
+                left.power -= 1;
+                w.cut_power(u);
+            }
+            Event::ShutDown(u) => {
+                left.shutdowns -= 1;
+                w.leave_group(u);
+                w.cut_power(u);
+            }
+            Event::PowerOn(u) => w.give_power(u),
+            Event::ServerDies(u) => {
+                left.deaths -= 1;
+                w.crash(u);
+            }
+            Event::DiskLost(u) => {
+                left.disks -= 1;
+                let machine = w.machine(u);
+                (machine.node.journal, machine.node.holds) = (Journal::Absent, Holds::Nothing);
+                (machine.seqno, machine.saved_view, machine.may_start) = (0, None, false);
+                machine.node.answer = None;
+                w.give_power(u);
+            }
+            Event::Cut(u) => {
+                left.cuts -= 1;
+                w.far_side.insert(u.clone());
+            }
+            Event::Mend => w.far_side.clear(),
+            Event::Views => w.views(),
+            Event::Transfer(u) => {
+                w.transfer(u);
+            }
+            Event::Apply(u) => {
+                let machine = w.machine(u);
+                machine.seqno += std::mem::take(&mut machine.queued);
+            }
+            Event::Write(u) => {
+                if w.write_through(u) {
+                    left.writes -= 1;
+                }
+            }
+            Event::Stalls(u) => w.machine(u).node.stalled = true,
+            Event::ByHand(u) => {
+                if w.bootstrap_by_hand(u) {
+                    left.hands -= 1;
+                }
+            }
+            Event::Add(u) => {
+                left.adds -= 1;
+                w.add(u);
+            }
+            Event::Remove(u) => {
+                left.removals -= 1;
+                w.machine(u).leaving = true;
+            }
+            Event::Gone(u) => w.forget(u),
+        }
+        next
+    }
+
+    /// The faults end: power, network and time for everybody, hooks in turn. Says why the cluster is not well by then.
+    fn heals(&self) -> Result<(), String> {
+        let mut w = self.world.clone();
+        w.far_side.clear();
+        for u in w.machines.keys().cloned().collect::<Vec<_>>() {
+            if !w.machines[&u].powered {
+                w.give_power(&u);
+            }
+        }
+        for _ in 0..40 {
+            let before = w.clone();
+            for u in w.machines.keys().cloned().collect::<Vec<_>>() {
+                if w.leader.as_ref().is_none_or(|l| !w.machines.contains_key(l)) {
+                    w.leader = Some(u.clone());
+                }
+                w.calm();
+                if w.machines[&u].hook.is_none() {
+                    w.begin(&u, false);
+                }
+                while !w.machines[&u].hook.as_ref().unwrap().ready {
+                    w.go_on(&u);
+                    w.calm();
+                }
+                w.end(&u, true);
+                if w.machines[&u].leaving && w.machines[&u].node.server == Server::Stopped {
+                    w.forget(&u);
+                }
+            }
+            if let Some(broken) = w.broken.first() {
+                return Err(format!("on the way back: {broken}"));
+            }
+            let synced = w.primaries().into_values().map(|members| members.len()).max().unwrap_or(0);
+            if w == before && synced == w.machines.len() {
+                return Ok(());
+            }
+            if w == before {
+                let stalled = w.clone();
+                w.time_passes();
+                if w == stalled {
+                    let states: Vec<_> = w.machines.keys().map(|u| (u, decide(&w.observe(u)).state)).collect();
+                    // Their data went with those who were removed: a person knows where it is.
+                    if states.iter().all(|(_, state)| matches!(state, ClusterState::NoMemberLeft(_))) {
+                        return Ok(());
+                    }
+                    let states: Vec<_> = states.iter().map(|(u, state)| format!("{u}: {}", state.status())).collect();
+                    return Err(format!(
+                        "{synced} of {} Synced, and nothing moves: {}",
+                        w.machines.len(),
+                        states.join("; ")
+                    ));
+                }
+            }
+        }
+        Err("it never comes to rest".to_owned())
+    }
+}
+
+fn limit() -> Duration {
+    let seconds = std::env::var("CHECK_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(10))
+}
+
+/// New units on new machines.
+fn fresh(units: u32, left: Budget) -> State {
+    let mut world = World::default();
+    for number in 0..units {
+        world.add(&unit(&format!("db/{number}")));
+    }
+    State { world, left }
+}
+
+/// A cluster that has formed and is quiet, with a first write.
+fn formed(units: u32, left: Budget) -> State {
+    let mut state = fresh(units, left);
+    state.world.settle();
+    state.world.write(1);
+    state.world.settle();
+    state
+}
+
+/// A search that must find a mistake that is made on purpose, and tell the way.
+fn finds(planted: Planted, expected: &str, mut start: State) {
+    start.world.planted = Some(planted);
+    let found = search(start, limit());
+    println!("planted {planted:?}: found after {} states: {}", found.states, found.path());
+    let what = found.wrong.map(|(what, _)| what).unwrap_or_default();
+    assert!(!what.is_empty() && what.contains(expected), "{planted:?} was not found by {expected:?}, but {what:?}");
+}
+
+#[test]
+fn planted_mistakes_are_found() {
+    let some = Budget { leaders: 1, power: 1, ..Budget::default() };
+    let outage = Budget { shutdowns: 2, writes: 1, ..Budget::default() };
+    for (planted, expected, start) in [
+        (Planted::NeverPermits, "does not heal", fresh(2, Budget::default())),
+        (Planted::NeverStalled, "does not heal", formed(2, Budget { shutdowns: 2, ..Budget::default() })),
+        (Planted::MakesCredentialsAgain, "", fresh(2, some)),
+        (Planted::PublishesTooSoon, "second time", fresh(2, some)),
+        (Planted::ForgetsDbInit, "", fresh(2, some)),
+        (Planted::IgnoresTheSilent, "are lost", formed(2, outage)),
+        (Planted::ForgetsUsedEpoch, "", fresh(2, some)),
+        (Planted::AsksNobody, "two components", formed(2, Budget { shutdowns: 2, hands: 1, ..Budget::default() })),
+        (Planted::TakesTheLowest, "does not heal", formed(3, Budget { power: 1, ..outage })),
+        (Planted::OverlooksData, "", fresh(2, some)),
+    ] {
+        finds(planted, expected, start);
+    }
+}
+
+fn check(what: &str, start: State) {
+    let begin = Instant::now();
+    let found = search(start, limit());
+    let rate = found.states as f64 / begin.elapsed().as_secs_f64();
+    let extent = if found.complete { "all of them" } else { "out of time" };
+    println!(
+        "{what}: {} states, depth {}, {extent}, {} healed, {rate:.0} states/s",
+        found.states, found.depth, found.healed
+    );
+    assert!(found.wrong.is_none(), "{what}: {}", found.path());
+}
+
+#[test]
+fn three_units_form() {
+    check("forming, hooks in any order", fresh(3, Budget::default()));
+    check("forming, hooks killed and refused", fresh(3, Budget { kills: 1, refusals: 1, ..Budget::default() }));
+    check("forming, stale peers and a moving leader", fresh(3, Budget { stale: 1, leaders: 2, ..Budget::default() }));
+    check("forming, power cuts", fresh(3, Budget { power: 2, leaders: 1, ..Budget::default() }));
+    check("forming, units come and go", fresh(2, Budget { adds: 1, removals: 1, leaders: 1, ..Budget::default() }));
+}
+
+#[test]
+fn three_units_stay_one_cluster() {
+    check("formed, power cuts of all and writes", formed(3, Budget { power: 3, writes: 2, ..Budget::default() }));
+    check(
+        "formed, all are shut down in order",
+        formed(3, Budget { shutdowns: 3, writes: 1, leaders: 1, ..Budget::default() }),
+    );
+    check(
+        "formed, the network is cut",
+        formed(3, Budget { cuts: 1, power: 2, writes: 2, leaders: 1, ..Budget::default() }),
+    );
+    check(
+        "formed, servers die, hooks are killed",
+        formed(3, Budget { deaths: 3, kills: 1, writes: 1, ..Budget::default() }),
+    );
+    check(
+        "formed, units come and go",
+        formed(3, Budget { adds: 1, removals: 2, writes: 1, leaders: 1, ..Budget::default() }),
+    );
+}

@@ -1,0 +1,174 @@
+//! What the steps of a decision do to a machine.
+
+use std::collections::BTreeSet;
+
+use mariadb_galera::cluster::{
+    Answer, Credentials, DbInit, Epoch, Holds, Installed, Journal, JournalEntry, LocalState, Position, Server, Step,
+    Unit,
+};
+
+use super::galera::{View, answers};
+use super::world::{Planted, World};
+
+impl World {
+    pub(crate) fn journal(&mut self, me: &Unit) -> &mut JournalEntry {
+        match &mut self.machine(me).node.journal {
+            Journal::Known(entry) => entry,
+            Journal::Absent | Journal::Unreadable(_) => panic!("{me} acts without a journal"),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, me: &Unit, step: &Step) {
+        match step {
+            Step::AdoptVolume => {
+                self.machine(me).node.journal = Journal::Known(JournalEntry {
+                    db_init: DbInit::New,
+                    uuid: None,
+                    used_epoch: Epoch::default(),
+                    accounts: false,
+                });
+            }
+            Step::Install => self.machine(me).node.installed = Installed::Yes,
+            Step::Configure => {
+                if let Credentials::Known { generation, .. } = self.app.credentials {
+                    self.machine(me).node.credentials_seen = generation;
+                }
+            }
+            Step::Advance(next) => {
+                let before = self.journal(me).db_init;
+                if *next < before {
+                    self.break_promise(format!("db-init of {me} goes from {before} to {next}"));
+                }
+                self.journal(me).db_init = *next;
+            }
+            Step::Bootstrap { epoch, .. } => {
+                let noted = self.journal(me).used_epoch == *epoch || self.note_bootstrap(me, step);
+                if noted {
+                    self.bootstrap(me, step);
+                }
+            }
+            Step::SetUpAccounts => {
+                self.journal(me).accounts = true;
+                self.machine(me).seqno += 10;
+            }
+            Step::MarkInitialised(uuid) => {
+                let entry = self.journal(me);
+                entry.db_init = DbInit::Initialised;
+                entry.uuid = Some(uuid.clone());
+            }
+            Step::Expect(uuid) => self.journal(me).uuid = Some(uuid.clone()),
+            Step::Join => {
+                let machine = self.machine(me);
+                machine.may_start = true;
+                machine.node.answer = None;
+                if machine.node.server == Server::Stopped {
+                    machine.node.server = Server::Starting;
+                }
+            }
+            Step::Stop | Step::Leave => {
+                self.leave_group(me);
+                self.machine(me).may_start = false;
+            }
+            Step::AnswerCall(epoch) => self.answer_call(me, *epoch),
+            Step::SettleCredentials { .. } => {}
+        }
+        if self.planted == Some(Planted::ForgetsDbInit) {
+            if let Journal::Known(entry) = &mut self.machine(me).node.journal {
+                entry.db_init = DbInit::New;
+            }
+        }
+    }
+
+    fn answer_call(&mut self, me: &Unit, epoch: Epoch) {
+        if self.machines[me].node.server.primary().is_some() {
+            return;
+        }
+        self.leave_group(me);
+        let machine = self.machine(me);
+        machine.may_start = false;
+        let position = match &machine.node.holds {
+            Holds::History(uuid) => Some(Position { uuid: uuid.clone(), seqno: machine.seqno }),
+            Holds::Nothing | Holds::Unclear(_) => None,
+        };
+        machine.node.answer = Some(Answer { epoch, position });
+    }
+
+    /// The first half of a bootstrap: whether it may be, and the permission written down as used.
+    pub(crate) fn note_bootstrap(&mut self, me: &Unit, step: &Step) -> bool {
+        let Step::Bootstrap { epoch, from, ask } = step else {
+            return false;
+        };
+        let machine = &self.machines[me];
+        let interrupted = matches!(&machine.node.journal, Journal::Known(entry) if entry.used_epoch > Epoch::default());
+        let in_the_way = match &machine.node.holds {
+            Holds::Nothing => false,
+            Holds::Unclear(_) => from.is_none() && !interrupted,
+            Holds::History(_) => from.is_none(),
+        };
+        let rival = self.machines.iter().any(|(other, machine)| {
+            let asked = machine.node.address.is_some_and(|address| ask.contains(&address));
+            other != me
+                && asked
+                && machine.powered
+                && self.reaches(me, other)
+                && machine.node.server.primary().is_some()
+        });
+        let overlooks = self.planted == Some(Planted::OverlooksData);
+        if (in_the_way && !overlooks) || (rival && self.planted != Some(Planted::AsksNobody)) {
+            return false;
+        }
+        if self.planted != Some(Planted::ForgetsUsedEpoch) {
+            if self.journal(me).used_epoch >= *epoch {
+                return false;
+            }
+            self.journal(me).used_epoch = *epoch;
+        }
+        self.machine(me).node.answer = None;
+        true
+    }
+
+    pub(crate) fn bootstrap(&mut self, me: &Unit, step: &Step) {
+        let Step::Bootstrap { from, .. } = step else {
+            return;
+        };
+        let at = Position::clone;
+        let (uuid, seqno) = match from.as_ref().map(at) {
+            // The gate measures again.
+            Some(position) => {
+                let machine = &self.machines[me];
+                if machine.node.holds != Holds::History(position.uuid.clone()) || machine.seqno != position.seqno {
+                    return;
+                }
+                (position.uuid, position.seqno)
+            }
+            None => {
+                if let Holds::History(uuid) = self.machines[me].node.holds.clone() {
+                    self.break_promise(format!("{me} founds over history {uuid}"));
+                }
+                self.histories += 1;
+                let text = format!("{:08x}-0000-4000-8000-000000000000", self.histories);
+                (text.parse().expect("a UUID"), 0)
+            }
+        };
+        if self.acknowledged.get(&uuid).is_some_and(|acknowledged| *acknowledged > seqno) {
+            self.break_promise(format!("acknowledged writes of {uuid} are lost: {me} restarts it from {seqno}"));
+        }
+        let id = self.machines.values().flat_map(|m| [&m.view, &m.saved_view]).flatten().map(|v| v.id).max();
+        let view = View { id: id.unwrap_or(0) + 1, members: BTreeSet::from([me.clone()]) };
+        let machine = self.machine(me);
+        machine.may_start = true;
+        machine.node.answer = None;
+        machine.node.stalled = false;
+        machine.node.holds = Holds::History(uuid.clone());
+        machine.seqno = seqno;
+        machine.node.server = answers(&uuid, LocalState::Synced);
+        if let Server::Answers(galera) = &mut machine.node.server {
+            galera.view = machine.node.address.into_iter().collect();
+        }
+        (machine.view, machine.saved_view) = (Some(view.clone()), Some(view));
+        if *self.acknowledged.entry(uuid.clone()).or_default() == 0 {
+            self.acknowledged.remove(&uuid);
+        }
+        self.check_one_history();
+    }
+}
