@@ -25,7 +25,7 @@ const PERMITTED: &[(&str, &[&str])] = &[
     ("probe", &["node", "mariadb", "host", "AGENT_PORT"]),
     // The programs put the parts together.
     ("actions", &["model", "node", "translate", "juju", "mariadb", "cluster", "invocation"]),
-    ("charm", &["model", "node", "translate", "juju", "mariadb", "cluster", "invocation"]),
+    ("charm", &["model", "node", "translate", "juju", "mariadb", "cluster", "invocation", "host"]),
 ];
 
 /// What the core may not even name. The same observation has to give the same decision anywhere.
