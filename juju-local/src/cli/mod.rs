@@ -5,6 +5,7 @@ mod access;
 mod actions;
 mod client;
 mod commands;
+mod fault;
 mod log;
 mod models;
 mod query;
@@ -15,6 +16,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use fault::FaultCommand;
 
 /// A Juju for one machine: runs any machine charm from its .charm file, without a controller or a cloud.
 #[derive(Debug, Parser)]
@@ -41,9 +44,12 @@ struct Cli {
 enum Command {
     /// Deploy a charm from its archive, each unit on a machine of its own
     Deploy {
+        /// The charm's archive, as in ./my.charm
         charm: String,
+        /// The application's name; the charm's own otherwise
         name: Option<String>,
-        #[arg(short, long, default_value_t = 1)]
+        /// How many
+        #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         num_units: u32,
         /// key=value, or a YAML file of the application's options
         #[arg(long)]
@@ -51,10 +57,13 @@ enum Command {
         /// name=size, as in data=2G
         #[arg(long)]
         storage: Vec<String>,
+        /// The number of an existing machine, instead of a new one
         #[arg(long)]
         to: Option<String>,
+        /// Changes nothing here: machines run the release of this host
         #[arg(long)]
         base: Option<String>,
+        /// Taken and ignored: there is no cloud to trust anybody with
         #[arg(long)]
         trust: bool,
     },
@@ -67,7 +76,8 @@ enum Command {
     /// Add units
     AddUnit {
         application: String,
-        #[arg(short, long, default_value_t = 1)]
+        /// How many
+        #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         num_units: u32,
         #[arg(long)]
         to: Option<String>,
@@ -398,66 +408,6 @@ struct Removal {
     /// Without asking
     #[arg(long, alias = "yes")]
     no_prompt: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum FaultCommand {
-    /// Send a signal to a service or process
-    Kill {
-        unit: String,
-        #[arg(long)]
-        service: Option<String>,
-        #[arg(long)]
-        pid: Option<u32>,
-        #[arg(long, default_value = "KILL")]
-        signal: String,
-    },
-    /// Cut the power: sudden, disks kept
-    PowerOff {
-        #[arg(required = true)]
-        units: Vec<String>,
-    },
-    /// Give the power back
-    PowerOn {
-        #[arg(required = true)]
-        units: Vec<String>,
-    },
-    /// Shut down in order and start again
-    Reboot {
-        #[arg(required = true)]
-        units: Vec<String>,
-    },
-    /// Move the leadership
-    Leadership { application: String, unit: String },
-    /// Make a unit's next hook end badly
-    Hook {
-        unit: String,
-        /// Kill it at its tool call number K + 1
-        #[arg(long)]
-        kill_after_tools: Option<u32>,
-        /// Only this hook
-        #[arg(long)]
-        name: Option<String>,
-        /// Refuse its changes after it has ended well
-        #[arg(long)]
-        fail_commit: bool,
-    },
-    /// Take units off the network
-    Cut {
-        #[arg(required = true)]
-        units: Vec<String>,
-    },
-    /// Put them back
-    Heal {
-        #[arg(required = true)]
-        units: Vec<String>,
-    },
-    /// Stop or start the controller; machines and their services go on
-    Controller { verb: String },
-    /// What is broken now
-    List,
-    /// Mend it all
-    Clear,
 }
 
 /// Parses and runs; 2 for wrong usage, 1 for failure.
