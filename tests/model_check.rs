@@ -294,7 +294,7 @@ impl State {
             let before = w.clone();
             for u in w.machines.keys().cloned().collect::<Vec<_>>() {
                 if w.leader.as_ref().is_none_or(|l| !w.machines.contains_key(l)) {
-                    w.leader = Some(u.clone());
+                    w.lead(&u);
                 }
                 w.calm();
                 if w.machines[&u].hook.is_none() {
@@ -409,6 +409,15 @@ fn three_units_form() {
     check("forming, stale peers and a moving leader", fresh(3, Budget { stale: 1, leaders: 2, ..Budget::default() }));
     check("forming, power cuts", fresh(3, Budget { power: 2, leaders: 1, ..Budget::default() }));
     check("forming, units come and go", fresh(2, Budget { adds: 1, removals: 1, leaders: 1, ..Budget::default() }));
+}
+
+#[test]
+fn four_units_form_and_stay() {
+    check("four forming, a moving leader", fresh(4, Budget { leaders: 1, power: 1, ..Budget::default() }));
+    check(
+        "four formed, power cuts and shutdowns",
+        formed(4, Budget { power: 2, shutdowns: 2, writes: 1, ..Budget::default() }),
+    );
 }
 
 #[test]

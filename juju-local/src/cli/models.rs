@@ -99,6 +99,7 @@ pub(super) fn check_there(model: &str, request: &Request) -> anyhow::Result<()> 
         return Ok(());
     }
     if model == "default" {
+        crate::machine::check_root()?;
         anyhow::bail!("there is no model yet; juju-local deploy makes one, and so does juju-local add-model NAME");
     }
     anyhow::bail!("model {model:?} not found; see juju-local models, or add it with juju-local add-model {model}")

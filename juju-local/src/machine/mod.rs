@@ -92,14 +92,23 @@ pub trait Machines: Send + Sync {
 /// Where everything is kept on the host.
 pub const STATE_ROOT: &str = "/var/lib/juju-local";
 
+/// Whether this process may make machines, and see those that there are.
+///
+/// # Errors
+/// When it may not.
+pub fn check_root() -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        anyhow::bail!("juju-local makes machines and networks, which only root may: run it with sudo");
+    }
+    Ok(())
+}
+
 /// Checks that this host can run machines.
 ///
 /// # Errors
 /// Names what is missing and how to get it.
 pub fn check_host() -> anyhow::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        anyhow::bail!("juju-local makes machines and networks, which only root may: run it with sudo");
-    }
+    check_root()?;
     let tools = [
         ("debootstrap", "debootstrap"),
         ("systemd-nspawn", "systemd-container"),
