@@ -18,7 +18,7 @@ pub fn judge(o: &Observation, own: &State) -> Status {
             | State::NoMemberLeft(_)
             | State::NonPrimary { .. }
             | State::Disconnected
-            | State::Starting
+            | State::Starting { .. }
             | State::AnsweringCall { .. }
             | State::Recovering
             | State::WaitingForRecovery(_)
@@ -65,7 +65,7 @@ pub fn sentence(o: &Observation, own: &State) -> String {
     let histories = serving(&reports);
     if let State::NonPrimary { .. }
     | State::Disconnected
-    | State::Starting
+    | State::Starting { .. }
     | State::AnsweringCall { .. }
     | State::Recovering = own
     {

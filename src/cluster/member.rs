@@ -208,7 +208,7 @@ fn member(o: &Observation, entry: &JournalEntry) -> Decision {
     }
     match &o.node.server {
         Server::Answers(galera) => running(o, galera, &expected, false),
-        Server::Starting => Decision::act(State::Starting, vec![Step::Configure]),
+        Server::Starting => Decision::act(starting(o), vec![Step::Configure]),
         Server::Silent(why) => soon(State::Silent(why.clone())),
         Server::Stopped => match &o.node.holds {
             Holds::History(uuid) if *uuid != expected => {
@@ -217,7 +217,7 @@ fn member(o: &Observation, entry: &JournalEntry) -> Decision {
             // Without a usable copy the start ends in a state transfer, which needs a living cluster to come from;
             // without one the server finds nobody and changes nothing.
             Holds::History(_) | Holds::Nothing | Holds::Unclear(_) => {
-                Decision::act(State::Starting, vec![Step::Configure, Step::Join])
+                Decision::act(starting(o), vec![Step::Configure, Step::Join])
             }
         },
     }
@@ -284,6 +284,15 @@ fn not_members(o: &Observation) -> Vec<Unit> {
         })
         .map(|(unit, _)| unit)
         .collect()
+}
+
+/// A member's server is on its way up. When that has taken long, those who keep the others waiting are named.
+fn starting(o: &Observation) -> State {
+    let silent = |report: &Option<Report>| {
+        report.as_ref().is_some_and(|r| r.db_init == DbInit::Initialised && !r.stalled && r.server.synced().is_some())
+    };
+    let missing = o.reports().into_iter().filter(|(unit, report)| *unit != o.me && silent(report));
+    State::Starting { missing: if o.node.stalled { missing.map(|(unit, _)| unit).collect() } else { Vec::new() } }
 }
 
 /// Members whose last word was not that they run.

@@ -81,7 +81,10 @@ pub enum State {
     /// The server runs, but Galera has given up in it.
     Disconnected,
     /// The server should run and does not yet.
-    Starting,
+    Starting {
+        /// After a while: members that have not said, as this one does, that they are cut off from the cluster.
+        missing: Vec<Unit>,
+    },
     /// Everything stopped; positions are collected.
     AnsweringCall {
         /// Those who have not answered.
@@ -128,7 +131,7 @@ impl State {
             Self::Donor { .. } => "donor",
             Self::NonPrimary { .. } => "non-primary",
             Self::Disconnected => "disconnected",
-            Self::Starting => "starting",
+            Self::Starting { .. } => "starting",
             Self::AnsweringCall { .. } => "answering-call",
             Self::Recovering => "recovering",
             Self::WaitingForRecovery(_) => "waiting-for-recovery",
@@ -162,7 +165,7 @@ impl State {
             | Self::Donor { .. }
             | Self::NonPrimary { .. }
             | Self::Disconnected
-            | Self::Starting
+            | Self::Starting { .. }
             | Self::AnsweringCall { .. }
             | Self::Recovering
             | Self::WaitingForRecovery(_)
@@ -236,7 +239,13 @@ impl State {
                 ),
             ),
             Self::Disconnected => (Level::Maintenance, "Galera has given up in this server, restarting it".to_owned()),
-            Self::Starting => (Level::Maintenance, "starting the server and looking for the cluster".to_owned()),
+            Self::Starting { missing } if missing.is_empty() => {
+                (Level::Maintenance, "starting the server and looking for the cluster".to_owned())
+            }
+            Self::Starting { missing } => (
+                Level::Waiting,
+                format!("starting the server and looking for {}; start that machine if it is off", list(missing)),
+            ),
             Self::AnsweringCall { missing } if missing.is_empty() => (
                 Level::Maintenance,
                 "all members stopped, position reported, waiting for the leader's choice".to_owned(),
