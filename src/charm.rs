@@ -1,10 +1,11 @@
 //! Observe, decide, act, publish: the whole program on one screen.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::cluster::{Commit, Decision, Event, Level, Node, Observation, State, Status, Step, decide, judge};
+use crate::cluster::{Commit, Decision, Event, Level, Node, Observation, State, Status, Step, Unit, decide, judge};
 use crate::host::clock::Moment;
 use crate::invocation::{self, HookName};
 use crate::juju::{self, log};
@@ -13,7 +14,7 @@ use crate::model::observe::Model;
 use crate::model::{credentials, observe, publish};
 use crate::node::act::{Hands, Outcome, act};
 use crate::node::quiet::{self, Quiet};
-use crate::node::{Wanted, agent_service, departure, shown};
+use crate::node::{Wanted, agent_service, departure, live, shown};
 use crate::translate;
 
 /// A founding takes a few looks; a pass that still finds new things to do after so many goes on in the next hook.
@@ -55,7 +56,7 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
         pass.now.commits.clear();
         pass.now.look_again_s = Some(5);
     }
-    let wrote = publish(&paths, &model, &pass)?;
+    let wrote = publish(&paths, &model, &mut pass)?;
     if !wrote && pass.found_nothing_to_do() {
         quiet::remember(&paths, &Quiet::new(model.unannounced(), &pass.observation.node))?;
     }
@@ -149,7 +150,39 @@ fn look_and_decide(paths: &Paths, model: &Model) -> (Observation, Decision) {
 
 fn look(paths: &Paths, model: &Model) -> Observation {
     let node: Node = crate::node::observe::observe(paths, model.address);
-    Observation { me: model.me.clone(), juju: model.juju.clone(), node }
+    let mut observation = Observation { me: model.me.clone(), juju: model.juju.clone(), node, rivals: BTreeSet::new() };
+    if let Some(recovery) = model.juju.app.recovery.as_ref().filter(|r| r.forced && model.juju.leader) {
+        let behind = observation.reports().into_keys().filter(|unit| !recovery.members.contains(unit)).collect();
+        observation.rivals = primary_now(&observation, behind);
+    }
+    observation
+}
+
+/// Those of the units that say, now, that they are part of a primary component.
+fn primary_now(observation: &Observation, units: BTreeSet<Unit>) -> BTreeSet<Unit> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = units
+            .into_iter()
+            .filter_map(|unit| {
+                let address = observation.report_of(&unit)?.address?;
+                Some((unit, scope.spawn(move || live::says_primary(address))))
+            })
+            .collect();
+        asked.into_iter().filter_map(|(unit, says)| says.join().unwrap_or(false).then_some(unit)).collect()
+    })
+}
+
+/// Members of another primary component: asked of those that this one's server does not see. Two of them can only come
+/// of something done by hand, and every client that writes makes it worse.
+fn rivals(observation: &Observation) -> BTreeSet<Unit> {
+    let rivals = primary_now(observation, observation.absent());
+    if rivals.is_empty() {
+        return rivals;
+    }
+    // One of them may have joined since the server was looked at.
+    let node = Node { server: crate::node::observe::server(), ..observation.node.clone() };
+    let still = Observation { node, ..observation.clone() }.absent();
+    rivals.intersection(&still).cloned().collect()
 }
 
 fn carry_out(
@@ -175,7 +208,7 @@ fn carry_out(
 }
 
 /// Databags first, status last. Returns whether anything was written that Juju makes visible.
-fn publish(paths: &Paths, model: &Model, pass: &Pass) -> anyhow::Result<bool> {
+fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool> {
     let report = pass.observation.node.report();
     let mut wrote = publish::report(model, &report)?;
     let commits: Vec<Commit> = pass
@@ -193,6 +226,7 @@ fn publish(paths: &Paths, model: &Model, pass: &Pass) -> anyhow::Result<bool> {
     };
     wrote |= publish::unit_status(&status)?;
     if model.juju.leader && pass.observation.juju.event == Event::Ordinary {
+        pass.observation.rivals = rivals(&pass.observation);
         wrote |= publish::application_status(&judge(&pass.observation, &pass.now.state))?;
     }
     let stands = &pass.observation.node;
@@ -208,6 +242,12 @@ fn publish(paths: &Paths, model: &Model, pass: &Pass) -> anyhow::Result<bool> {
         charm_dir: invocation::charm_dir(),
         exec: juju::Version::current().map_or("juju-exec", juju::Version::exec_program).to_owned(),
         expected: pass.observation.history().map(|uuid| uuid.to_string()),
+        units: pass
+            .observation
+            .reports()
+            .into_iter()
+            .filter_map(|(unit, report)| Some((report?.address?, unit.to_string())))
+            .collect(),
     };
     shown::write(paths, &note).context("cannot leave a note for the agent")?;
     Ok(wrote)

@@ -59,6 +59,7 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         "power-on" => world.power_on(&units()),
         "cut-while-bootstrapping" => world.cut_while_bootstrapping(&unit(words[0])),
         "time-passes" => world.time_passes(),
+        "force" => return if world.force(&unit(words[0])) { "called\n".to_owned() } else { "refused\n".to_owned() },
         "remove" => units().iter().for_each(|u| world.machine(u).leaving = true),
         "gone" => units().iter().for_each(|u| {
             world.forget(u);

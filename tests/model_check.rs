@@ -12,7 +12,7 @@ mod support;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use mariadb_galera::cluster::{Holds, Journal, Server, State as ClusterState, Unit, decide};
+use mariadb_galera::cluster::{Holds, Journal, LastView, Server, State as ClusterState, Unit, decide};
 use search::search;
 use support::world::{Planted, World, unit};
 
@@ -39,6 +39,7 @@ enum Event {
     Write(Unit),
     Stalls(Unit),
     ByHand(Unit),
+    Force(Unit),
     Add(Unit),
     Remove(Unit),
     Gone(Unit),
@@ -67,6 +68,7 @@ impl fmt::Display for Event {
             Self::Write(u) => write!(f, "a client writes through {u}"),
             Self::Stalls(u) => write!(f, "{u}: has waited for long"),
             Self::ByHand(u) => write!(f, "{u}: a person restarts the cluster from here by hand"),
+            Self::Force(u) => write!(f, "{u}: a person runs bootstrap-cluster force=true"),
             Self::Add(u) => write!(f, "{u} is added"),
             Self::Remove(u) => write!(f, "{u} is removed"),
             Self::Gone(u) => write!(f, "{u} is gone"),
@@ -90,6 +92,7 @@ struct Budget {
     adds: u8,
     removals: u8,
     hands: u8,
+    forces: u8,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -159,6 +162,11 @@ impl State {
             let nobody_starts = w.machines.values().all(|m| m.hook.as_ref().is_none_or(|hook| !hook.noted));
             if left.hands > 0 && m.node.stalled && w.primaries().is_empty() && nobody_starts {
                 events.push(Event::ByHand(u()));
+            }
+            let idle = m.hook.is_none() && w.leader.as_ref() == Some(&u());
+            if left.forces > 0 && idle && m.node.server.primary().is_none() && w.primaries().is_empty() && nobody_starts
+            {
+                events.push(Event::Force(u()));
             }
             if left.removals > 0 && !m.leaving && w.planned().len() > 1 {
                 events.push(Event::Remove(u()));
@@ -241,7 +249,8 @@ impl State {
                 let machine = w.machine(u);
                 (machine.node.journal, machine.node.holds) = (Journal::Absent, Holds::Nothing);
                 (machine.seqno, machine.saved_view, machine.may_start) = (0, None, false);
-                machine.node.answer = None;
+                (machine.node.answer, machine.turns) = (None, Vec::new());
+                (machine.node.last_view, machine.node.aside) = (LastView::new(), Vec::new());
                 w.give_power(u);
             }
             Event::Cut(u) => {
@@ -266,6 +275,11 @@ impl State {
             Event::ByHand(u) => {
                 if w.bootstrap_by_hand(u) {
                     left.hands -= 1;
+                }
+            }
+            Event::Force(u) => {
+                if w.force(u) {
+                    left.forces -= 1;
                 }
             }
             Event::Add(u) => {
@@ -320,7 +334,18 @@ impl State {
                 let stalled = w.clone();
                 w.time_passes();
                 if w == stalled {
-                    let states: Vec<_> = w.machines.keys().map(|u| (u, decide(&w.observe(u)).state)).collect();
+                    let states: Vec<_> = w.machines.keys().map(|u| (u.clone(), decide(&w.observe(u)).state)).collect();
+                    // The newest copies last ran with somebody who is really gone: that is a person's decision.
+                    let gone = |state: &ClusterState| {
+                        let ClusterState::MembersGone { missing, .. } = state else {
+                            return false;
+                        };
+                        missing.iter().all(|name| !w.machines.keys().any(|u| u.to_string() == *name))
+                    };
+                    let leader = w.leader.clone().unwrap();
+                    if states.iter().any(|(_, state)| gone(state)) && w.force(&leader) {
+                        continue;
+                    }
                     // Their data went with those who were removed: a person knows where it is.
                     if states.iter().all(|(_, state)| matches!(state, ClusterState::NoMemberLeft(_))) {
                         return Ok(());
@@ -381,6 +406,12 @@ fn planted_mistakes_are_found() {
         (Planted::PublishesTooSoon, "second time", fresh(2, some)),
         (Planted::ForgetsDbInit, "", fresh(2, some)),
         (Planted::IgnoresTheSilent, "are lost", formed(2, outage)),
+        (Planted::IgnoresTheView, "are lost", formed(3, Budget { power: 1, removals: 2, writes: 1, ..some })),
+        (
+            Planted::OneNameForAll,
+            "under the same numbers",
+            formed(2, Budget { power: 2, forces: 1, writes: 2, ..Budget::default() }),
+        ),
         (Planted::ForgetsUsedEpoch, "", fresh(2, some)),
         (Planted::AsksNobody, "two components", formed(2, Budget { shutdowns: 2, hands: 1, ..Budget::default() })),
         (Planted::TakesTheLowest, "does not heal", formed(3, Budget { power: 1, ..outage })),
@@ -434,6 +465,18 @@ fn three_units_stay_one_cluster() {
     check(
         "formed, servers die, hooks are killed",
         formed(3, Budget { deaths: 3, kills: 1, writes: 1, ..Budget::default() }),
+    );
+    check(
+        "formed, one is down while others are removed",
+        formed(3, Budget { power: 2, removals: 2, writes: 1, leaders: 1, ..Budget::default() }),
+    );
+    check(
+        "formed, a person restarts it by force",
+        formed(3, Budget { power: 3, forces: 1, writes: 2, ..Budget::default() }),
+    );
+    check(
+        "formed, a person restarts it by force, twice, hooks are killed",
+        formed(2, Budget { power: 3, forces: 2, kills: 1, writes: 2, ..Budget::default() }),
     );
     check(
         "formed, units come and go",

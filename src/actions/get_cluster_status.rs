@@ -18,7 +18,8 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     }
     let model = super::model()?;
     let node = observe::observe(&Paths::default(), model.address);
-    let mut observation = Observation { me: model.me.clone(), juju: model.juju.clone(), node };
+    let mut observation = Observation { me: model.me.clone(), juju: model.juju.clone(), node, rivals: BTreeSet::new() };
+    let absent = observation.absent();
     let mut rows = Vec::new();
     for (unit, report) in observation.reports() {
         let live = live_of(&observation, &unit, report.as_ref());
@@ -26,6 +27,9 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
             if let Some(Peer::Said(said)) = peers.get_mut(&unit) {
                 said.server = live.as_ref().map_or(Server::Silent("its agent does not answer".to_owned()), server);
             }
+        }
+        if absent.contains(&unit) && live.as_ref().is_some_and(|live| live.primary) {
+            observation.rivals.insert(unit.clone());
         }
         rows.push(row(&model.juju, &unit, report.as_ref(), live.as_ref()));
     }

@@ -1,5 +1,6 @@
 //! An operator's requests, one file each: parameters → what to do; what came of it → results.
 
+mod bootstrap_cluster;
 mod get_cluster_status;
 mod get_password;
 mod set_password;
@@ -20,6 +21,7 @@ use crate::model::observe::{self, Model};
 pub fn run(name: &str) -> anyhow::Result<()> {
     let params = action::params()?;
     let result = match name {
+        "bootstrap-cluster" => bootstrap_cluster::run(&params),
         "get-cluster-status" => get_cluster_status::run(&params),
         "get-password" => get_password::run(&params),
         "set-password" => set_password::run(&params),

@@ -13,7 +13,7 @@ use crate::cluster::{Event, Server};
 use crate::host::clock::Moment;
 use crate::mariadb::{Paths, start};
 use crate::node::live::{self, Live};
-use crate::node::{departure, observe, outage, shown};
+use crate::node::{departure, journal, last_view, observe, outage, shown};
 
 pub use notify::send as notify;
 
@@ -38,6 +38,7 @@ pub fn run() -> anyhow::Result<()> {
     let bell = notify::Bell::listen(&paths)?;
     let runner = pass::Runner::default();
     let mut last_pass = Moment::now();
+    let mut noted = None;
     loop {
         bell.wait(LOOK_EVERY);
         let server = observe::server();
@@ -46,6 +47,17 @@ pub fn run() -> anyhow::Result<()> {
         let unit = note.as_ref().map(|n| n.unit.clone()).unwrap_or_default();
         *seen.lock().unwrap_or_else(PoisonError::into_inner) =
             (Live::from_server(&unit, &server, expected.as_deref()), live::ready(&server, expected.as_deref()));
+        // At once, whatever becomes of Juju: it is asked for when everything has stopped.
+        let names = note.as_ref().map(|n| n.units.clone()).unwrap_or_default();
+        let view = last_view::of(&server, &names);
+        if view != noted {
+            // Read only then: a server goes before its branch changes, and with it its view.
+            let written = view.as_ref().map_or(Ok(()), |v| last_view::write(&paths, journal::branch(&paths), v));
+            match written {
+                Ok(()) => noted = view,
+                Err(why) => log(&format!("{why:#}")),
+            }
+        }
         let stalled = note_outage(&paths, &server);
         // Without a note no hook has ended yet, and there is nobody to call.
         let Some(note) = note else {
@@ -59,6 +71,11 @@ pub fn run() -> anyhow::Result<()> {
             last_pass = Moment::now();
         }
     }
+}
+
+/// To the service's journal.
+fn log(text: &str) {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }
 
 /// Only a server that is meant to run can be out.

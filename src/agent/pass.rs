@@ -35,7 +35,7 @@ impl Runner {
             let result = run(&note);
             if let Err(why) = &result {
                 // The unit's journal; a controller that is away is not an error of this member.
-                let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{why:#}\n").as_bytes());
+                super::log(&format!("{why:#}"));
             }
             runner.failed.store(result.is_err(), Ordering::Relaxed);
             runner.busy.store(false, Ordering::SeqCst);

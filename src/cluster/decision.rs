@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::identity::{ClusterUuid, Epoch, Position};
-use super::observation::{DbInit, Formation, History, Recovery};
+use super::observation::{Formation, History, Recovery};
+use super::report::DbInit;
 use super::state::State;
 
 /// The outcome of deciding.
@@ -50,6 +51,8 @@ pub enum Step {
         epoch: Epoch,
         /// Where the data must stand; `None` when there must be none.
         from: Option<Position>,
+        /// The branch of the history that goes on, or begins, here.
+        branch: Epoch,
         /// Who is asked first: one of them that is in a primary component cancels the permission.
         ask: Vec<IpAddr>,
     },
@@ -70,6 +73,11 @@ pub enum Step {
     Stop,
     /// With the server stopped, find out how far the data goes and write down the answer to this call.
     AnswerCall(Epoch),
+    /// Write in the journal that this volume follows a branch of the history. A server that still runs as a member of the
+    /// one before is stopped first.
+    TakeBranch(Epoch),
+    /// The cluster went on without this copy: stop the server, move the data aside, follow the branch.
+    MoveAside(Epoch),
     /// Stop server and agent for good: the unit goes, its data stays.
     Leave,
 }
@@ -78,7 +86,13 @@ impl Step {
     /// Whether clients or other members notice. At most one such step in a pass.
     pub fn disruptive(&self) -> bool {
         match self {
-            Self::Bootstrap { .. } | Self::Join | Self::Stop | Self::AnswerCall(_) | Self::Leave => true,
+            Self::Bootstrap { .. }
+            | Self::Join
+            | Self::Stop
+            | Self::AnswerCall(_)
+            | Self::TakeBranch(_)
+            | Self::MoveAside(_)
+            | Self::Leave => true,
             Self::Install
             | Self::AdoptVolume
             | Self::Configure
@@ -109,6 +123,8 @@ impl fmt::Display for Step {
             Self::SettleCredentials { generation } => write!(f, "settle credentials {generation}"),
             Self::Stop => f.write_str("stop"),
             Self::AnswerCall(epoch) => write!(f, "answer call (epoch {epoch})"),
+            Self::TakeBranch(branch) => write!(f, "follow branch {branch}"),
+            Self::MoveAside(branch) => write!(f, "move the data aside, follow branch {branch}"),
             Self::Leave => f.write_str("leave"),
         }
     }
@@ -146,7 +162,13 @@ impl fmt::Display for Commit {
                 formation.members.keys().map(ToString::to_string).collect::<Vec<_>>().join(" "),
                 formation.founder
             ),
+            Self::History(history) if history.branch > Epoch::default() => {
+                write!(f, "own history {} on branch {}", history.uuid, history.branch)
+            }
             Self::History(history) => write!(f, "own history {} (epoch {})", history.uuid, history.epoch),
+            Self::Recovery(Recovery { epoch, chosen: None, forced: true, .. }) => {
+                write!(f, "call for positions, by force (epoch {epoch})")
+            }
             Self::Recovery(Recovery { epoch, chosen: None, .. }) => write!(f, "call for positions (epoch {epoch})"),
             Self::Recovery(Recovery { epoch, chosen: Some((unit, position)), .. }) => {
                 write!(f, "permit {unit} to recover from seqno {} (epoch {epoch})", position.seqno)

@@ -1,13 +1,12 @@
 //! Who may form a new cluster: the electorate, the founder, the permission, and the history that comes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::decision::Commit;
 use super::identity::{Epoch, Unit};
-use super::observation::{
-    Credentials, DbInit, Formation, History, Holds, MinClusterSize, Observation, Planned, Report, Server,
-};
+use super::observation::{Credentials, Formation, History, MinClusterSize, Observation, Planned};
+use super::report::{DbInit, Holds, Report, Server};
 use super::state::State;
 
 /// What the leader commits about forming the cluster and its passwords.
@@ -125,7 +124,8 @@ fn permit(o: &Observation, epoch: Epoch) -> Vec<Commit> {
 
 /// The history that the formation has brought forth.
 fn founded(o: &Observation, formation: &Formation) -> Option<History> {
-    o.history().map(|uuid| History { uuid, epoch: formation.epoch })
+    let (branch, kept) = (Epoch::default(), BTreeSet::new());
+    o.history().map(|uuid| History { uuid, epoch: formation.epoch, branch, kept })
 }
 
 /// Whether the permission has come to nothing, so that a new one harms nobody: its founder is gone from the plan, has

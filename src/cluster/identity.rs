@@ -120,6 +120,20 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// The longest name of a group. Source: MariaDB documentation of `wsrep_cluster_name`.
+const GROUP_NAME_LENGTH_MAX: usize = 32;
+
+/// The name under which servers on a branch of the history find each other. A member that was left behind uses the name of
+/// its own branch, so that it cannot join, and mix its writes in, before it has learnt that it was.
+pub fn group_name(cluster: &str, branch: Epoch) -> String {
+    if branch == Epoch::default() {
+        return cluster.to_owned();
+    }
+    let suffix = format!("-b{branch}");
+    let kept: String = cluster.chars().take(GROUP_NAME_LENGTH_MAX - suffix.len()).collect();
+    kept + &suffix
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +151,14 @@ mod tests {
             assert!(text.parse::<ClusterUuid>().is_err(), "{text}");
         }
         assert!("6A1F0D52-8f2e-11ee-b9d1-0242ac120002".parse::<ClusterUuid>().is_ok());
+    }
+
+    #[test]
+    fn each_branch_has_its_own_group_and_no_name_is_too_long() {
+        let long = "a-name-of-thirty-two-characters-";
+        let name = |cluster: &str, branch| group_name(cluster, Epoch(branch));
+        assert_eq!((name("db", 0), name("db", 2)), ("db".to_owned(), "db-b2".to_owned()));
+        assert_eq!((name(long, 0), name(long, 12)), (long.to_owned(), format!("{}-b12", &long[..28])));
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decision::{Level, Status};
 use super::identity::{ClusterUuid, Unit};
-use super::observation::{Observation, Report};
+use super::observation::Observation;
+use super::report::Report;
 use super::state::State;
 
 /// The application's status: what the leader shows for everybody.
@@ -22,8 +23,20 @@ pub fn judge(o: &Observation, own: &State) -> Status {
             | State::AnsweringCall { .. }
             | State::Recovering
             | State::WaitingForRecovery(_)
+            | State::MembersGone { .. }
+            | State::NoUsableCopy
+            | State::TwoHistories { .. }
     ) {
         return own.status();
+    }
+    if !o.rivals.is_empty() {
+        let rivals = o.rivals.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        return Status {
+            level: Level::Blocked,
+            message: format!(
+                "two primary components: {rivals} also accept writes, apart from this one; stop writing, decide which side to keep, save the other's data and remove its units; nothing was destroyed"
+            ),
+        };
     }
     let reports = o.reports();
     let histories = serving(&reports);
@@ -67,9 +80,15 @@ pub fn sentence(o: &Observation, own: &State) -> String {
     | State::Disconnected
     | State::Starting { .. }
     | State::AnsweringCall { .. }
-    | State::Recovering = own
+    | State::Recovering
+    | State::MembersGone { .. }
+    | State::NoUsableCopy
+    | State::TwoHistories { .. } = own
     {
         return format!("This member does not serve: {}.", own.status().message);
+    }
+    if !o.rivals.is_empty() {
+        return format!("Alarm: {}.", judge(o, own).message);
     }
     match histories.len() {
         0 => format!("No member serves: {}.", own.status().message),

@@ -6,10 +6,10 @@ use super::decision::{Decision, Step};
 use super::formation;
 use super::identity::{ClusterUuid, Epoch, Unit};
 use super::observation::{
-    Credentials, DbInit, Event, Formation, Galera, Holds, Installed, Journal, JournalEntry, LocalState, Observation,
-    Peers, Planned, Report, Server, Volume,
+    Credentials, Event, Formation, Installed, Journal, JournalEntry, Observation, Peers, Planned, Volume,
 };
 use super::recovery;
+use super::report::{DbInit, Galera, Holds, LocalState, Report, Server};
 use super::state::State;
 
 /// Decides this unit's share; the leader's is added elsewhere.
@@ -91,6 +91,9 @@ fn candidate(o: &Observation, entry: &JournalEntry) -> Decision {
             "the formation is gone from the application databag".to_owned(),
         ));
     };
+    if let Some(decision) = left_behind(o, entry) {
+        return decision;
+    }
     // A recovery can name a founder that died between its bootstrap and its report.
     if let Some(decision) = recovery::decide(o, entry) {
         return decision;
@@ -140,7 +143,12 @@ fn found(o: &Observation, entry: &JournalEntry, formation: &Formation) -> Decisi
                 State::Founding,
                 vec![
                     Step::Configure,
-                    Step::Bootstrap { epoch: formation.epoch, from: None, ask: others(o, formation) },
+                    Step::Bootstrap {
+                        epoch: formation.epoch,
+                        from: None,
+                        branch: Epoch::default(),
+                        ask: others(o, formation),
+                    },
                 ],
             ),
         },
@@ -203,6 +211,9 @@ fn member(o: &Observation, entry: &JournalEntry) -> Decision {
         (None, Some(journal)) => journal.clone(),
         (None, None) => return Decision::wait(State::ForeignVolume("journal names no history".to_owned())),
     };
+    if let Some(decision) = left_behind(o, entry) {
+        return decision;
+    }
     if let Some(decision) = recovery::decide(o, entry) {
         return decision;
     }
@@ -223,6 +234,29 @@ fn member(o: &Observation, entry: &JournalEntry) -> Decision {
     }
 }
 
+/// The cluster was restarted by force since this volume was last part of it. A copy that was counted then follows; any
+/// other may hold writes under sequence numbers that meanwhile mean something else, and never meets the cluster again.
+fn left_behind(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
+    let history = o.juju.app.history.as_ref().filter(|history| entry.branch < history.branch)?;
+    let branch = history.branch;
+    // An answer stands only as long as the server has not been started since.
+    let held_still = o.node.answer.as_ref().is_some_and(|answer| answer.epoch >= branch);
+    let follows = match &o.node.holds {
+        Holds::Nothing => true,
+        Holds::Unclear(_) => entry.db_init != DbInit::Initialised,
+        Holds::History(uuid) if *uuid != history.uuid => return None,
+        Holds::History(_) => history.kept.contains(&o.me) && held_still,
+    };
+    if follows {
+        return Some(Decision::act(State::Starting { missing: Vec::new() }, vec![Step::TakeBranch(branch)]));
+    }
+    // Not before there is another copy to receive.
+    let serves = |r: &Report| r.branch == branch && r.server.synced().is_some();
+    let restarted = o.reports().values().flatten().any(serves);
+    let state = State::LeftBehind { branch };
+    Some(if restarted { Decision::act(state, vec![Step::MoveAside(branch)]) } else { soon(state) })
+}
+
 /// The server runs and answers.
 fn running(o: &Observation, galera: &Galera, expected: &ClusterUuid, first_time: bool) -> Decision {
     if !galera.connected && !galera.primary {
@@ -230,7 +264,8 @@ fn running(o: &Observation, galera: &Galera, expected: &ClusterUuid, first_time:
         return Decision::act(State::Disconnected, vec![Step::Stop]);
     }
     if !galera.primary {
-        return soon(State::NonPrimary { size: galera.size, missing: not_running(o) });
+        let (size, missing, stalled) = (galera.size, not_running(o), o.node.stalled);
+        return soon(State::NonPrimary { size, missing, stalled });
     }
     match (&galera.uuid, galera.state) {
         (Some(uuid), _) if uuid != expected => {
@@ -253,7 +288,12 @@ fn running(o: &Observation, galera: &Galera, expected: &ClusterUuid, first_time:
             let state = if galera.state == LocalState::Donor {
                 State::Donor { size: galera.size }
             } else {
-                State::Synced { size: galera.size, planned: planned_count(o), missing: not_members(o) }
+                State::Synced {
+                    size: galera.size,
+                    planned: planned_count(o),
+                    missing: not_members(o),
+                    aside: o.node.aside.clone(),
+                }
             };
             Decision { steps, commits: Vec::new(), state, look_again_s: None }
         }

@@ -9,16 +9,18 @@ mod judgement;
 mod member;
 mod observation;
 mod recovery;
+mod report;
 mod state;
 
 pub use decision::{Commit, Decision, Level, Status, Step};
-pub use identity::{ClusterUuid, Epoch, Position, Unit};
+pub use identity::{ClusterUuid, Epoch, Position, Unit, group_name};
 pub use judgement::{judge, sentence};
 pub use observation::{
-    Answer, AppBag, BadSetting, Credentials, DbInit, Event, Formation, Galera, History, Holds, Installed, Journal,
-    JournalEntry, Juju, LocalState, MinClusterSize, Node, Observation, Peer, Peers, Planned, Recovery, Report, Server,
-    Settings, Volume,
+    AppBag, BadSetting, Credentials, Event, Formation, History, Installed, Journal, JournalEntry, Juju, MinClusterSize,
+    Node, Observation, Peer, Peers, Planned, Recovery, Settings, Volume,
 };
+pub use recovery::forced_call;
+pub use report::{Answer, DbInit, Galera, Holds, LastView, LocalState, Report, Server};
 pub use state::State;
 
 /// Decides what this unit does now. Total: it always has an answer, and waiting is an answer.

@@ -1,11 +1,13 @@
 //! After a full stop: a call for positions that everybody answers with the server held still, then one choice.
 //! Galera's own saved view is given its time first (`Report::stalled`), because it is the least dangerous way back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::decision::{Commit, Decision, Step};
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
-use super::observation::{DbInit, Holds, JournalEntry, Observation, Planned, Recovery, Report, Server};
+use super::observation::{History, JournalEntry, Observation, Planned, Recovery};
+use super::report::{Answer, DbInit, Holds, Report, Server};
 use super::state::State;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// This unit's part in an open recovery; `None` when it has none.
 pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
@@ -15,11 +17,8 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
     }
     let answered = o.node.answer.as_ref().filter(|answer| answer.epoch == recovery.epoch);
     match &recovery.chosen {
-        None if answered.is_some() => Some(Decision::wait(State::AnsweringCall { missing: unanswered(o, recovery) })),
-        None => Some(Decision::act(
-            State::AnsweringCall { missing: unanswered(o, recovery) },
-            vec![Step::AnswerCall(recovery.epoch)],
-        )),
+        None if answered.is_some() => Some(Decision::wait(answering(o, recovery))),
+        None => Some(Decision::act(answering(o, recovery), vec![Step::AnswerCall(recovery.epoch)])),
         Some((chosen, position)) if *chosen == o.me => {
             let mine = answered.and_then(|answer| answer.position.as_ref());
             if entry.used_epoch >= recovery.epoch {
@@ -30,18 +29,33 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
                 // The answer was withdrawn since (the server was started by hand): never restart from an older word.
                 return Some(Decision::wait(State::AnsweringCall { missing: Vec::new() }));
             }
-            Some(Decision::act(
-                State::Recovering,
-                vec![
-                    Step::Configure,
-                    Step::Bootstrap { epoch: recovery.epoch, from: Some(position.clone()), ask: o.other_addresses() },
-                ],
-            ))
+            let branch = if recovery.forced { recovery.epoch } else { entry.branch };
+            let (from, ask) = (Some(position.clone()), o.other_addresses());
+            let bootstrap = Step::Bootstrap { epoch: recovery.epoch, from, branch, ask };
+            Some(Decision::act(State::Recovering, vec![Step::Configure, bootstrap]))
         }
         Some((chosen, _)) => {
-            let up = o.report_of(chosen).is_some_and(|report| report.server.primary().is_some());
+            // By force: the answer has to stand until the leader has written down whose copies follow the new branch.
+            let up = !recovery.forced && o.report_of(chosen).is_some_and(|report| report.server.primary().is_some());
             if up { None } else { Some(Decision::wait(State::WaitingForRecovery(chosen.clone()))) }
         }
+    }
+}
+
+/// The state of a unit that has been called.
+fn answering(o: &Observation, recovery: &Recovery) -> State {
+    let Some(history) = beginning(o) else {
+        return State::AnsweringCall { missing: Vec::new() };
+    };
+    match verdict(o, recovery, &recovery.members, &history) {
+        Verdict::Unanswered(mut missing) => {
+            missing.retain(|unit| *unit != o.me);
+            State::AnsweringCall { missing }
+        }
+        Verdict::Choose(..) => State::AnsweringCall { missing: Vec::new() },
+        Verdict::Foreign(unit, here) => State::TwoHistories { unit, here, expected: history },
+        Verdict::NoCopy => State::NoUsableCopy,
+        Verdict::Gone { missing, seqno } => State::MembersGone { missing, seqno },
     }
 }
 
@@ -53,15 +67,44 @@ pub(super) fn commits(o: &Observation) -> Vec<Commit> {
     let Some(history) = beginning(o) else {
         return Vec::new();
     };
-    let members = members(o, &history);
-    let anybody_primary = members.values().flatten().any(|report| report.server.primary().is_some());
+    let mut commits: Vec<Commit> = begun(o, &history).into_iter().collect();
+    commits.extend(next(o, planned, &history));
+    commits
+}
+
+/// A branch that somebody has begun, or has noted that it begins.
+fn begun(o: &Observation, history: &ClusterUuid) -> Option<Commit> {
+    let branch = o.reports().into_values().flatten().map(|r| r.branch).max()?;
+    if o.juju.app.history.is_none() || branch <= self::branch(o) {
+        return None;
+    }
+    let recovery = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced && recovery.epoch == branch);
+    let kept = recovery.map(|recovery| kept(o, recovery)).unwrap_or_default();
+    Some(Commit::History(History { uuid: history.clone(), epoch: branch, branch, kept }))
+}
+
+/// What becomes of the recovery.
+fn next(o: &Observation, planned: &BTreeSet<Unit>, history: &ClusterUuid) -> Vec<Commit> {
+    let members = members(o, history);
+    let primary = |report: &Report| report.server.primary().is_some();
+    let anybody_primary = || members.values().any(primary);
     match &o.juju.app.recovery {
-        Some(_) if anybody_primary => vec![Commit::CloseRecovery],
-        Some(recovery) => advance(o, recovery, planned, &history),
-        None if anybody_primary || members.is_empty() => Vec::new(),
+        // By force: those who are left behind may have said long ago that they serve.
+        Some(recovery) if recovery.forced => {
+            let restarted = recovery.members.iter().any(|unit| o.report_of(unit).is_some_and(|r| primary(&r)));
+            // Nor is a cluster that lives after all given up for a copy of it.
+            if restarted || !o.rivals.is_empty() {
+                vec![Commit::CloseRecovery]
+            } else {
+                advance(o, recovery, planned, history)
+            }
+        }
+        Some(_) if anybody_primary() => vec![Commit::CloseRecovery],
+        Some(recovery) => advance(o, recovery, planned, history),
+        None if anybody_primary() || members.is_empty() => Vec::new(),
         None => {
             // Everybody has been heard of in this outage, and Galera's own way has had its time.
-            let all_stalled = members.values().all(|report| report.as_ref().is_some_and(|r| r.stalled));
+            let all_stalled = members.values().all(|report| report.stalled);
             if all_stalled { vec![call(o, members.into_keys().collect())] } else { Vec::new() }
         }
     }
@@ -80,25 +123,38 @@ fn beginning(o: &Observation) -> Option<ClusterUuid> {
     }
 }
 
-/// Everybody who may hold acknowledged writes: who was ever a member, and the founder of an unreported history.
-fn members(o: &Observation, history: &ClusterUuid) -> BTreeMap<Unit, Option<Report>> {
-    let unreported = o.history().is_none();
-    let mut members: BTreeMap<Unit, Option<Report>> = o
-        .reports()
-        .into_iter()
-        .filter(|(_, report)| {
-            report.as_ref().is_some_and(|r| {
-                r.db_init == DbInit::Initialised || (unreported && r.holds == Holds::History(history.clone()))
-            })
-        })
-        .collect();
-    // A planned unit that has never said anything was never a member: it could not have got the credentials.
-    members.retain(|_, report| report.is_some());
+/// Everybody who may hold acknowledged writes: who was ever a member, or holds the history without having said that it
+/// was. A planned unit that has never said anything was not: it could not have got the credentials. One on an older
+/// branch was left behind by a person's decision.
+fn members(o: &Observation, history: &ClusterUuid) -> BTreeMap<Unit, Report> {
+    let branch = branch(o);
+    let mut members: BTreeMap<Unit, Report> =
+        o.reports().into_iter().filter_map(|(unit, report)| Some((unit, report?))).collect();
+    members.retain(|_, r| {
+        r.branch >= branch && (r.db_init == DbInit::Initialised || r.holds == Holds::History(history.clone()))
+    });
     members
 }
 
+/// The branch that the application is on.
+fn branch(o: &Observation) -> Epoch {
+    o.juju.app.history.as_ref().map_or(Epoch::default(), |history| history.branch)
+}
+
 fn call(o: &Observation, members: BTreeSet<Unit>) -> Commit {
-    Commit::Recovery(Recovery { epoch: next_epoch(o), members, chosen: None })
+    Commit::Recovery(Recovery { epoch: next_epoch(o), members, chosen: None, forced: false })
+}
+
+/// What a person's decision opens: a call to those of the units who were ever members, and nobody else is waited for.
+/// `None` when none of them was.
+pub fn forced_call(o: &Observation, units: &BTreeSet<Unit>) -> Option<Recovery> {
+    let history = beginning(o)?;
+    let member = |unit: &Unit| {
+        o.report_of(unit)
+            .is_some_and(|r| r.db_init == DbInit::Initialised || r.holds == Holds::History(history.clone()))
+    };
+    let members: BTreeSet<Unit> = units.iter().filter(|unit| member(unit)).cloned().collect();
+    (!members.is_empty()).then(|| Recovery { epoch: next_epoch(o), members, chosen: None, forced: true })
 }
 
 /// Above every permission ever given or used.
@@ -125,49 +181,107 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
     if remaining.is_empty() {
         return vec![Commit::CloseRecovery];
     }
-    let mut best: Option<(Position, std::net::IpAddr, Unit)> = None;
-    for unit in &remaining {
-        let Some(report) = o.report_of(unit) else {
-            return Vec::new();
-        };
-        let Some(answer) = report.answer.as_ref().filter(|answer| answer.epoch == recovery.epoch) else {
-            return Vec::new();
-        };
-        let (Some(position), Some(address)) = (answer.position.clone(), report.address) else {
-            continue;
-        };
-        if position.uuid != *history {
-            // Two histories: sequence numbers cannot be compared, and nobody may choose for the operator.
-            return Vec::new();
-        }
-        let better = match &best {
-            None => true,
-            Some((b, a, u)) => {
-                position.seqno > b.seqno || (position.seqno == b.seqno && (address, unit.number()) < (*a, u.number()))
-            }
-        };
-        if better {
-            best = Some((position, address, unit.clone()));
-        }
-    }
-    match best {
-        Some((position, _, unit)) => vec![Commit::Recovery(Recovery {
-            epoch: recovery.epoch,
-            members: remaining,
-            chosen: Some((unit, position)),
-        })],
-        None => Vec::new(),
-    }
+    let Verdict::Choose(unit, position) = verdict(o, recovery, &remaining, history) else {
+        return Vec::new();
+    };
+    let chosen = Some((unit, position));
+    vec![Commit::Recovery(Recovery { members: remaining, chosen, ..recovery.clone() })]
 }
 
-/// Who has not answered the call.
-fn unanswered(o: &Observation, recovery: &Recovery) -> Vec<Unit> {
-    recovery
-        .members
+/// What the answers to a call allow.
+enum Verdict {
+    /// These have not answered.
+    Unanswered(Vec<Unit>),
+    /// Somebody holds another history: sequence numbers cannot be compared, and nobody may choose for the operator.
+    Foreign(Unit, ClusterUuid),
+    /// All have answered, and none has a usable copy.
+    NoCopy,
+    /// The newest copies last ran together with others who have not answered, and who may have gone on without them.
+    Gone { missing: Vec<String>, seqno: u64 },
+    /// This one restarts the cluster.
+    Choose(Unit, Position),
+}
+
+fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, history: &ClusterUuid) -> Verdict {
+    let mut answers: Vec<(&Unit, Report, Answer)> = Vec::new();
+    let mut unanswered = Vec::new();
+    for unit in members {
+        let report = o.report_of(unit);
+        let answer = report.as_ref().and_then(|r| r.answer.clone()).filter(|answer| answer.epoch == recovery.epoch);
+        match (report, answer) {
+            (Some(report), Some(answer)) => answers.push((unit, report, answer)),
+            _ => unanswered.push(unit.clone()),
+        }
+    }
+    if !unanswered.is_empty() {
+        return Verdict::Unanswered(unanswered);
+    }
+    let foreign = answers.iter().find_map(|(unit, _, answer)| {
+        let here = &answer.position.as_ref()?.uuid;
+        (here != history).then(|| ((*unit).clone(), here.clone()))
+    });
+    if let Some((unit, here)) = foreign {
+        return Verdict::Foreign(unit, here);
+    }
+    // The newest branch first: whoever began it may have acknowledged writes on it.
+    let rank = |(_, report, answer): &(&Unit, Report, Answer)| Some((report.branch, answer.position.as_ref()?.seqno));
+    let Some((on, seqno)) = answers.iter().filter_map(rank).max() else {
+        return Verdict::NoCopy;
+    };
+    let best: Vec<_> = answers.iter().filter(|answer| rank(answer) == Some((on, seqno))).collect();
+    if !recovery.forced {
+        let mut missing: BTreeSet<String> = best.iter().flat_map(|(_, _, a)| gone(o, members, a)).collect();
+        if on < branch(o) {
+            missing.insert("the member that restarted the cluster by force".to_owned());
+        }
+        if !missing.is_empty() {
+            return Verdict::Gone { missing: missing.into_iter().collect(), seqno };
+        }
+    }
+    let first = best.iter().filter_map(|(unit, report, _)| Some((report.address?, unit.number(), *unit))).min();
+    let Some((_, _, unit)) = first else {
+        return Verdict::Unanswered(best.iter().map(|(unit, ..)| (*unit).clone()).collect());
+    };
+    Verdict::Choose(unit.clone(), Position { uuid: history.clone(), seqno })
+}
+
+/// Those of a copy's last view who have not answered, and may hold writes that came after it.
+fn gone(o: &Observation, answered: &BTreeSet<Unit>, answer: &Answer) -> Vec<String> {
+    let reports = o.reports();
+    let named = |address: &std::net::IpAddr| {
+        let mut known = reports.iter().filter(|(_, r)| r.as_ref().is_some_and(|r| r.address == Some(*address)));
+        known.next().map(|(unit, _)| unit.clone())
+    };
+    // Was still receiving its first copy when everything stopped, and says so now.
+    let never_full = |unit: &Unit| {
+        reports
+            .get(unit)
+            .and_then(Option::as_ref)
+            .is_some_and(|r| r.stalled && r.db_init != DbInit::Initialised && !matches!(r.holds, Holds::History(_)))
+    };
+    let unit_of = |(address, unit): (&std::net::IpAddr, &Option<Unit>)| unit.clone().or_else(|| named(address));
+    answer
+        .view
         .iter()
-        .filter(|unit| {
-            o.report_of(unit).is_none_or(|r| r.answer.as_ref().is_none_or(|answer| answer.epoch != recovery.epoch))
+        .filter_map(|seat| match unit_of(seat) {
+            Some(unit) if answered.contains(&unit) || never_full(&unit) => None,
+            Some(unit) => Some(unit.to_string()),
+            None => Some(seat.0.to_string()),
         })
+        .collect()
+}
+
+/// Whose copies hold nothing that the chosen one does not: those of the same branch that were counted, and those that were
+/// kept when that one began.
+fn kept(o: &Observation, recovery: &Recovery) -> BTreeSet<Unit> {
+    let before = o.juju.app.history.as_ref().map(|history| history.kept.clone()).unwrap_or_default();
+    let on = branch(o);
+    let counted = |r: &Report| {
+        r.answer.as_ref().is_some_and(|answer| answer.epoch == recovery.epoch && answer.position.is_some())
+    };
+    let members = recovery.members.iter();
+    members
+        .filter(|u| o.report_of(u).is_some_and(|r| counted(&r) && (r.branch == on || before.contains(u))))
         .cloned()
         .collect()
 }

@@ -65,6 +65,8 @@ pub enum State {
         planned: usize,
         /// Planned units that are not members yet.
         missing: Vec<Unit>,
+        /// Data of this unit that the cluster went on without, by directory.
+        aside: Vec<String>,
     },
     /// A full member that gives its data to another.
     Donor {
@@ -77,6 +79,8 @@ pub enum State {
         size: u32,
         /// Members that have not been heard of as running.
         missing: Vec<Unit>,
+        /// It has been so for long.
+        stalled: bool,
     },
     /// The server runs, but Galera has given up in it.
     Disconnected,
@@ -94,6 +98,29 @@ pub enum State {
     Recovering,
     /// Everything stopped; another unit may restart the cluster.
     WaitingForRecovery(Unit),
+    /// Everything stopped, all who are there have answered, and none of them may hold the newest writes.
+    MembersGone {
+        /// Units, or addresses, that the newest copies last ran with.
+        missing: Vec<String>,
+        /// How far the newest copy goes.
+        seqno: u64,
+    },
+    /// Everything stopped, all have answered, and nobody has a copy that can be used.
+    NoUsableCopy,
+    /// Everything stopped, and one of those who answered holds another history.
+    TwoHistories {
+        /// The unit.
+        unit: Unit,
+        /// What it holds.
+        here: ClusterUuid,
+        /// The application's.
+        expected: ClusterUuid,
+    },
+    /// The cluster was restarted by force without this unit's copy.
+    LeftBehind {
+        /// The branch on which it went on.
+        branch: Epoch,
+    },
     /// The data here is another history than the application's.
     WrongHistory {
         /// What is here.
@@ -135,6 +162,10 @@ impl State {
             Self::AnsweringCall { .. } => "answering-call",
             Self::Recovering => "recovering",
             Self::WaitingForRecovery(_) => "waiting-for-recovery",
+            Self::MembersGone { .. } => "members-gone",
+            Self::NoUsableCopy => "no-usable-copy",
+            Self::TwoHistories { .. } => "two-histories",
+            Self::LeftBehind { .. } => "left-behind",
             Self::WrongHistory { .. } => "wrong-history",
             Self::Silent(_) => "silent",
             Self::Leaving => "leaving",
@@ -169,6 +200,10 @@ impl State {
             | Self::AnsweringCall { .. }
             | Self::Recovering
             | Self::WaitingForRecovery(_)
+            | Self::MembersGone { .. }
+            | Self::NoUsableCopy
+            | Self::TwoHistories { .. }
+            | Self::LeftBehind { .. }
             | Self::WrongHistory { .. }
             | Self::Silent(_) => true,
         }
@@ -222,20 +257,25 @@ impl State {
             ),
             Self::Joining => (Level::Maintenance, "joining the cluster".to_owned()),
             Self::CatchingUp => (Level::Maintenance, "member, catching up with the cluster".to_owned()),
-            Self::Synced { size, planned, missing } if missing.is_empty() => {
-                (Level::Active, format!("Synced, {size} of {planned} members"))
-            }
-            Self::Synced { size, planned, missing } => {
-                (Level::Active, format!("Synced, {size} of {planned} members, waiting for {}", list(missing)))
+            Self::Synced { size, planned, missing, aside } => {
+                let mut message = format!("Synced, {size} of {planned} members");
+                if !missing.is_empty() {
+                    message += &format!(", waiting for {}", list(missing));
+                }
+                if !aside.is_empty() {
+                    message += &format!("; data from before a restart by force is kept in {}", aside.join(", "));
+                }
+                (Level::Active, message)
             }
             Self::Donor { size } => {
                 (Level::Active, format!("Donor, {size} members: gives its data to a joining member"))
             }
-            Self::NonPrimary { size, missing } => (
+            Self::NonPrimary { size, missing, stalled } => (
                 Level::Blocked,
                 format!(
-                    "no majority ({size} members in sight), refuses writes; bring back {}",
-                    if missing.is_empty() { "the other units".to_owned() } else { list(missing) }
+                    "no majority ({size} members in sight), refuses writes; bring back {}{}",
+                    if missing.is_empty() { "the other units".to_owned() } else { list(missing) },
+                    if *stalled { OR_FORCE } else { "" },
                 ),
             ),
             Self::Disconnected => (Level::Maintenance, "Galera has given up in this server, restarting it".to_owned()),
@@ -244,7 +284,10 @@ impl State {
             }
             Self::Starting { missing } => (
                 Level::Waiting,
-                format!("starting the server and looking for {}; start that machine if it is off", list(missing)),
+                format!(
+                    "starting the server and looking for {}; start that machine if it is off{OR_FORCE}",
+                    list(missing)
+                ),
             ),
             Self::AnsweringCall { missing } if missing.is_empty() => (
                 Level::Maintenance,
@@ -252,7 +295,10 @@ impl State {
             ),
             Self::AnsweringCall { missing } => (
                 Level::Waiting,
-                format!("all members stopped, waiting for the position of {}; start that machine", list(missing)),
+                format!(
+                    "all members stopped, waiting for the position of {}; start that machine{OR_FORCE}",
+                    list(missing)
+                ),
             ),
             Self::Recovering => {
                 (Level::Maintenance, "all members stopped, restarting the cluster from here".to_owned())
@@ -260,6 +306,30 @@ impl State {
             Self::WaitingForRecovery(unit) => {
                 (Level::Waiting, format!("all members stopped, waiting for {unit} to restart the cluster"))
             }
+            Self::MembersGone { missing, seqno } => (
+                Level::Blocked,
+                format!(
+                    "all members stopped; {} may hold writes after {seqno}, the newest here: bring back its machine or volume{OR_FORCE}",
+                    missing.join(", ")
+                ),
+            ),
+            Self::NoUsableCopy => (
+                Level::Blocked,
+                "all members stopped, and none has a copy that can be used: restore a backup or bring back a volume"
+                    .to_owned(),
+            ),
+            Self::TwoHistories { unit, here, expected } => (
+                Level::Blocked,
+                format!(
+                    "all members stopped, and {unit} holds history {here} where the cluster is {expected}: save what you need from it, then remove it"
+                ),
+            ),
+            Self::LeftBehind { branch } => (
+                Level::Maintenance,
+                format!(
+                    "the cluster was restarted by force without this unit (branch {branch}): its data is moved aside and it joins anew"
+                ),
+            ),
             Self::WrongHistory { here, expected } => (
                 Level::Blocked,
                 format!(
@@ -272,6 +342,9 @@ impl State {
         Status { level, message }
     }
 }
+
+/// What a person can do when those who are waited for do not come back.
+const OR_FORCE: &str = "; if lost for good, run bootstrap-cluster on the leader";
 
 /// Units as a reader lists them.
 fn list(units: &[Unit]) -> String {

@@ -94,6 +94,34 @@ pub fn make_first(paths: &Paths) -> Result<(), DatadirError> {
     Ok(())
 }
 
+/// Data that was moved aside and is still on the volume: the directories' paths.
+///
+/// # Errors
+/// When the volume cannot be read.
+pub fn aside(paths: &Paths) -> Result<Vec<String>, FileError> {
+    let mut names = file::list_opt(&paths.volume)?.unwrap_or_default();
+    names.retain(|name| name.starts_with("data.aside-"));
+    names.sort();
+    Ok(names.into_iter().map(|name| paths.volume.join(name).display().to_string()).collect())
+}
+
+/// Moves the data that the cluster went on without out of its way. What was moved before stays where it is.
+///
+/// # Errors
+/// When it cannot be moved, or something lies in its place.
+pub fn set_aside(paths: &Paths, branch: u32) -> Result<(), FileError> {
+    if look(paths) == Found::Nothing {
+        return Ok(());
+    }
+    let mut target = paths.volume.join(format!("data.aside-{branch}"));
+    let mut again = 1;
+    while file::exists(&target)? {
+        again += 1;
+        target = paths.volume.join(format!("data.aside-{branch}.{again}"));
+    }
+    file::rename(paths.datadir(), &target)
+}
+
 /// Moves what an interrupted founding has left out of the way; nothing is deleted.
 ///
 /// # Errors

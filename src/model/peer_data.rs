@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{
     Answer, AppBag, Credentials, DbInit, Epoch, Formation, Galera, History, Holds, LocalState, Peer, Position,
-    Recovery, Report, Server,
+    Recovery, Report, Server, Unit,
 };
 
 /// A databag as Juju gives it.
@@ -37,6 +37,8 @@ struct PositionText {
     holds: HoldsText,
     #[serde(default)]
     used_epoch: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    branch: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     answer: Option<AnswerText>,
     #[serde(default)]
@@ -58,6 +60,8 @@ enum HoldsText {
 struct AnswerText {
     epoch: u32,
     position: Option<String>,
+    #[serde(default)]
+    view: BTreeMap<IpAddr, Option<String>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,6 +100,10 @@ struct FormationText {
 struct HistoryText {
     uuid: String,
     epoch: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    branch: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    kept: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -105,6 +113,8 @@ struct RecoveryText {
     members: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     chosen: Option<ChosenText>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    forced: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,6 +122,11 @@ struct RecoveryText {
 struct ChosenText {
     unit: String,
     position: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Where the shared passwords are.
@@ -153,9 +168,11 @@ pub fn write_report(report: &Report) -> Bag {
             Holds::Unclear(why) => HoldsText::Unclear(why.clone()),
         },
         used_epoch: report.used_epoch.0,
+        branch: report.branch.0,
         answer: report.answer.as_ref().map(|answer| AnswerText {
             epoch: answer.epoch.0,
             position: answer.position.as_ref().map(ToString::to_string),
+            view: answer.view.iter().map(|(address, unit)| (*address, unit.as_ref().map(Unit::to_string))).collect(),
         }),
         stalled: report.stalled,
         credentials_seen: report.credentials_seen,
@@ -208,12 +225,18 @@ fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
             HoldsText::Unclear(why) => Holds::Unclear(why),
         },
         used_epoch: Epoch(position.used_epoch),
+        branch: Epoch(position.branch),
         server: read_server(&view)?,
         answer: match position.answer {
             None => None,
             Some(answer) => Some(Answer {
                 epoch: Epoch(answer.epoch),
                 position: answer.position.map(|text| text.parse::<Position>()).transpose()?,
+                view: answer
+                    .view
+                    .into_iter()
+                    .map(|(address, unit)| Ok::<_, String>((address, unit.map(|unit| unit.parse()).transpose()?)))
+                    .collect::<Result<_, _>>()?,
             }),
         },
         stalled: position.stalled,
@@ -276,7 +299,14 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
             .transpose()?,
         credentials,
         history: history
-            .map(|h| Ok::<_, String>(History { uuid: h.uuid.parse()?, epoch: Epoch(h.epoch) }))
+            .map(|h| -> Result<History, String> {
+                Ok(History {
+                    uuid: h.uuid.parse()?,
+                    epoch: Epoch(h.epoch),
+                    branch: Epoch(h.branch),
+                    kept: h.kept.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
+                })
+            })
             .transpose()?,
         recovery: recovery
             .map(|r| -> Result<Recovery, String> {
@@ -284,6 +314,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                     epoch: Epoch(r.epoch),
                     members: r.members.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
                     chosen: r.chosen.map(|c| Ok::<_, String>((c.unit.parse()?, c.position.parse()?))).transpose()?,
+                    forced: r.forced,
                 })
             })
             .transpose()?,
@@ -311,7 +342,13 @@ pub fn write_formation(formation: &Formation) -> Bag {
 
 /// The application's history.
 pub fn write_history(history: &History) -> Bag {
-    entry("history", json(&HistoryText { uuid: history.uuid.to_string(), epoch: history.epoch.0 }))
+    let text = HistoryText {
+        uuid: history.uuid.to_string(),
+        epoch: history.epoch.0,
+        branch: history.branch.0,
+        kept: history.kept.iter().map(ToString::to_string).collect(),
+    };
+    entry("history", json(&text))
 }
 
 /// The open recovery; `None` closes it.
@@ -323,6 +360,7 @@ pub fn write_recovery(recovery: Option<&Recovery>) -> Bag {
             .chosen
             .as_ref()
             .map(|(unit, position)| ChosenText { unit: unit.to_string(), position: position.to_string() }),
+        forced: r.forced,
     });
     entry("recovery", text.map(|text| json(&text)).unwrap_or_default())
 }
@@ -365,6 +403,7 @@ mod tests {
             address: Some("10.0.0.9".parse().unwrap()),
             holds: Holds::History(UUID.parse().unwrap()),
             used_epoch: Epoch(1),
+            branch: Epoch(3),
             server: Server::Answers(Galera {
                 primary: true,
                 connected: true,
@@ -376,7 +415,11 @@ mod tests {
                 size: 0,
                 view: BTreeSet::new(),
             }),
-            answer: Some(Answer { epoch: Epoch(4), position: Some(format!("{UUID}:17").parse().unwrap()) }),
+            answer: Some(Answer {
+                epoch: Epoch(4),
+                position: Some(format!("{UUID}:17").parse().unwrap()),
+                view: [("10.0.0.9".parse().unwrap(), "db/0".parse().ok()), ("10.0.0.10".parse().unwrap(), None)].into(),
+            }),
             stalled: false,
             credentials_seen: 2,
         }
@@ -433,12 +476,21 @@ mod tests {
             epoch: Epoch(2),
             members: ["db/0".parse().unwrap()].into(),
             chosen: Some(("db/0".parse().unwrap(), format!("{UUID}:5").parse().unwrap())),
+            forced: true,
+        };
+        let history = History {
+            uuid: UUID.parse().unwrap(),
+            epoch: Epoch(2),
+            branch: Epoch(2),
+            kept: ["db/0".parse().unwrap()].into(),
         };
         let mut bag = write_formation(&formation);
+        bag.extend(write_history(&history));
         bag.extend(write_recovery(Some(&recovery)));
         let read = read_app(&bag, Credentials::Absent).unwrap();
         assert_eq!(read.formation, Some(formation));
         assert_eq!(read.recovery, Some(recovery));
+        assert_eq!(read.history, Some(history));
         bag.insert("formation".to_owned(), "{}".to_owned());
         assert!(read_app(&bag, Credentials::Absent).is_err(), "deciding without it could permit a second formation");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::live::{self, Asked};
-use super::{Secrets, Wanted, agent_service, configure, departure, journal, observe};
+use super::{Secrets, Wanted, agent_service, configure, departure, journal, last_view, observe};
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, Position, Step};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
@@ -60,8 +60,8 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             if journal::read(paths).entry().is_some() {
                 return Ok(Some("the volume has a journal already".to_owned()));
             }
-            let entry =
-                JournalEntry { db_init: DbInit::New, uuid: None, used_epoch: Epoch::default(), accounts: false };
+            let (used_epoch, branch) = (Epoch::default(), Epoch::default());
+            let entry = JournalEntry { db_init: DbInit::New, uuid: None, used_epoch, accounts: false, branch };
             journal::write(paths, &entry)?;
         }
         Step::Configure => {
@@ -71,7 +71,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             configure::configure(paths, wanted, hands.secrets, hands.running)?;
         }
         Step::Advance(next) => change_journal(paths, |entry| entry.db_init = entry.db_init.max(*next))?,
-        Step::Bootstrap { epoch, from, ask } => return bootstrap(paths, *epoch, from.as_ref(), ask),
+        Step::Bootstrap { epoch, from, branch, ask } => return bootstrap(hands, *epoch, from.as_ref(), *branch, ask),
         Step::SetUpAccounts => {
             (hands.progress)("setting up accounts and time zones");
             let mut session = Session::open(Duration::from_secs(120))?;
@@ -118,7 +118,24 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
                 None => None,
                 Some((uuid, seqno)) => Some(Position { uuid: uuid.parse().map_err(anyhow::Error::msg)?, seqno }),
             };
-            observe::write_answer(paths, &Answer { epoch: *epoch, position })?;
+            observe::write_answer(
+                paths,
+                &Answer { epoch: *epoch, position, view: last_view::read(paths, journal::branch(paths)) },
+            )?;
+        }
+        Step::TakeBranch(branch) => {
+            service::stop_idle(paths)?;
+            change_journal(paths, |entry| entry.branch = entry.branch.max(*branch))?;
+        }
+        Step::MoveAside(branch) => {
+            if observe::server().primary().is_some() {
+                service::stop(paths)?
+            } else {
+                service::stop_idle(paths)?
+            }
+            observe::withdraw_answer(paths)?;
+            datadir::set_aside(paths, branch.0)?;
+            change_journal(paths, |entry| entry.branch = entry.branch.max(*branch))?;
         }
         Step::Leave => {
             if let Some(wanted) = hands.wanted {
@@ -138,7 +155,15 @@ fn change_journal(paths: &Paths, change: impl FnOnce(&mut JournalEntry)) -> anyh
     Ok(journal::write(paths, &entry)?)
 }
 
-fn bootstrap(paths: &Paths, epoch: Epoch, from: Option<&Position>, ask: &[IpAddr]) -> anyhow::Result<Option<String>> {
+fn bootstrap(
+    hands: &Hands<'_>,
+    epoch: Epoch,
+    from: Option<&Position>,
+    branch: Epoch,
+    ask: &[IpAddr],
+) -> anyhow::Result<Option<String>> {
+    let paths = hands.paths;
+    let me = hands.wanted.context("cannot bootstrap: the address or the cluster's name is not known yet")?;
     let used = journal::read(paths).entry().cloned().context("cannot read the journal on the data volume")?.used_epoch;
     if used >= epoch {
         return Ok(Some(format!("permission {epoch} was used already")));
@@ -160,13 +185,17 @@ fn bootstrap(paths: &Paths, epoch: Epoch, from: Option<&Position>, ask: &[IpAddr
             Asked::Unclear(why) => return Ok(Some(why)),
         }
     }
+    // The permission says that nobody else is waited for; on the branch that it begins, nobody else is there.
+    last_view::write(paths, branch, &[(me.address, me.unit.parse().ok())].into())?;
     // Used up before anything happens: dying behind this line costs a permission, dying before it costs nothing, and
     // neither bootstraps twice.
-    change_journal(paths, |entry| entry.used_epoch = epoch)?;
+    change_journal(paths, |entry| (entry.used_epoch, entry.branch) = (epoch, branch))?;
+    configure::configure(paths, me, hands.secrets, false)?;
     observe::withdraw_answer(paths)?;
     if from.is_none() {
         datadir::make_first(paths)?;
     }
+
     service::bootstrap(paths, epoch.0, from.map(|p| (p.uuid.to_string(), p.seqno)))?;
     Ok(None)
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::live::{self, Asked};
-use super::{Secrets, Wanted, observe};
+use super::{Secrets, Wanted, journal, observe};
+use crate::cluster::group_name;
 use crate::host::{Mode, file, machine};
 use crate::mariadb::cnf::{self, ServerConfig, SstMethod};
 use crate::mariadb::sizing::{Sizing, sizing};
@@ -24,8 +25,10 @@ const YOUNG_SEQNO: u64 = 1000;
 pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, running: bool) -> anyhow::Result<()> {
     let memory = machine::memory_limit()?;
     let volume = machine::disk_space(&paths.volume)?.total;
+    // The volume's own: what is on another branch must not find this one.
+    let branch = journal::branch(paths);
     let config = ServerConfig {
-        cluster_name: wanted.cluster_name.clone(),
+        cluster_name: group_name(&wanted.cluster_name, branch),
         node_name: wanted.unit.replace('/', "-"),
         node_address: wanted.address,
         members: members(wanted),

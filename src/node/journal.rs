@@ -23,6 +23,8 @@ struct Text {
     used_epoch: u32,
     #[serde(default)]
     accounts: bool,
+    #[serde(default)]
+    branch: u32,
 }
 
 fn path(paths: &Paths) -> PathBuf {
@@ -48,7 +50,13 @@ fn parse(text: &str) -> Result<JournalEntry, String> {
         uuid: read.uuid.map(|uuid| uuid.parse()).transpose()?,
         used_epoch: Epoch(read.used_epoch),
         accounts: read.accounts,
+        branch: Epoch(read.branch),
     })
+}
+
+/// The branch of the history that the volume is on; zero when it says nothing.
+pub fn branch(paths: &Paths) -> Epoch {
+    read(paths).entry().map_or(Epoch::default(), |entry| entry.branch)
 }
 
 /// Replaces it, on disk before this returns.
@@ -62,6 +70,7 @@ pub fn write(paths: &Paths, entry: &JournalEntry) -> Result<(), FileError> {
         uuid: entry.uuid.as_ref().map(ToString::to_string),
         used_epoch: entry.used_epoch.0,
         accounts: entry.accounts,
+        branch: entry.branch.0,
     };
     // A type of strings, numbers and booleans always has a JSON form.
     let text = serde_json::to_string(&text).unwrap_or_default();

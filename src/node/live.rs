@@ -120,6 +120,14 @@ pub enum Asked {
     Unclear(String),
 }
 
+/// Whether a member says, now, that it is part of a primary component. Silence is no; asked for an alarm only, where one
+/// that is switched off must not hold up the pass for long.
+pub fn says_primary(address: IpAddr) -> bool {
+    const LIMIT: Duration = Duration::from_secs(1);
+    let answer = net::http_get_local(SocketAddr::new(address, AGENT_PORT), "/status", LIMIT, 65_536);
+    answer.ok().and_then(|answer| serde_json::from_slice::<Live>(&answer.body).ok()).is_some_and(|live| live.primary)
+}
+
 /// Asks a member's agent.
 pub fn ask(address: IpAddr) -> Asked {
     const LIMIT: Duration = Duration::from_secs(2);

@@ -5,6 +5,7 @@ pub mod agent_service;
 pub mod configure;
 pub mod departure;
 pub mod journal;
+pub mod last_view;
 pub mod live;
 pub mod observe;
 pub mod outage;
@@ -22,7 +23,7 @@ use crate::mariadb::sizing::Use;
 pub struct Wanted {
     /// The unit's name.
     pub unit: String,
-    /// Galera's cluster name.
+    /// The cluster's name; the group's is made of it and of the branch in the journal.
     pub cluster_name: String,
     /// This unit's address.
     pub address: IpAddr,

@@ -1,12 +1,13 @@
 //! Looking: volume, journal, data directory, server → local facts. Never fails: what could not be read is a value.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{journal, outage};
+use super::{journal, last_view, outage};
 use crate::cluster::{Answer, Epoch, Galera, Holds, Installed, LocalState, Node, Position, Server, Volume};
 use crate::host::service_manager::State;
 use crate::host::{Mode, file, machine};
@@ -30,6 +31,9 @@ pub fn observe(paths: &Paths, address: Option<IpAddr>) -> Node {
         answer: answer(paths),
         stalled: outage::stalled(paths),
         credentials_seen: credentials_seen(paths),
+        last_view: last_view::read(paths, journal::branch(paths)),
+        // A volume that cannot be read shows elsewhere.
+        aside: datadir::aside(paths).unwrap_or_default(),
     }
 }
 
@@ -58,7 +62,7 @@ fn holds(paths: &Paths) -> Holds {
             None => Holds::Unclear("data without a history (nil UUID)".to_owned()),
         },
         Found::Odd(what) => Holds::Unclear(what),
-        Found::Nothing => match datadir::foreign_files(paths, &[journal::FILE]) {
+        Found::Nothing => match datadir::foreign_files(paths, &[journal::FILE, last_view::FILE]) {
             Ok(foreign) if foreign.is_empty() => Holds::Nothing,
             Ok(foreign) => Holds::Unclear(format!("files that are not ours: {}", foreign.join(" "))),
             Err(why) => Holds::Unclear(why.to_string()),
@@ -110,6 +114,8 @@ pub fn galera(status: &GaleraStatus) -> Galera {
 struct AnswerText {
     epoch: u32,
     position: Option<String>,
+    #[serde(default)]
+    view: BTreeMap<IpAddr, Option<String>>,
 }
 
 fn answer_path(paths: &Paths) -> PathBuf {
@@ -124,7 +130,8 @@ fn answer(paths: &Paths) -> Option<Answer> {
         // A position that cannot be read is no answer at all.
         Some(text) => Some(text.parse::<Position>().ok()?),
     };
-    Some(Answer { epoch: Epoch(read.epoch), position })
+    let view = read.view.into_iter().map(|(address, unit)| (address, unit.and_then(|unit| unit.parse().ok())));
+    Some(Answer { epoch: Epoch(read.epoch), position, view: view.collect() })
 }
 
 /// Writes an answer down: it stands until the server is started again.
@@ -132,7 +139,11 @@ fn answer(paths: &Paths) -> Option<Answer> {
 /// # Errors
 /// When it cannot be written.
 pub(super) fn write_answer(paths: &Paths, answer: &Answer) -> anyhow::Result<()> {
-    let text = AnswerText { epoch: answer.epoch.0, position: answer.position.as_ref().map(ToString::to_string) };
+    let text = AnswerText {
+        epoch: answer.epoch.0,
+        position: answer.position.as_ref().map(ToString::to_string),
+        view: answer.view.iter().map(|(address, unit)| (*address, unit.as_ref().map(ToString::to_string))).collect(),
+    };
     file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
     file::write_atomic(answer_path(paths), serde_json::to_string(&text)?.as_bytes(), &Mode::new(0o600))?;
     Ok(())

@@ -1,6 +1,8 @@
 //! What the last hook pass has shown, left for the agent: as soon as it is no longer true, the agent asks for another
 //! pass.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -28,6 +30,9 @@ pub struct Shown {
     pub exec: String,
     /// The history that this member should serve.
     pub expected: Option<String>,
+    /// The units' names by their addresses, for what the agent writes down of a view.
+    #[serde(default)]
+    pub units: BTreeMap<IpAddr, String>,
 }
 
 fn path(paths: &Paths) -> PathBuf {

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use mariadb_galera::cluster::{ClusterUuid, Galera, Holds, LocalState, Server, Unit};
+use mariadb_galera::cluster::{ClusterUuid, Epoch, Galera, Holds, LocalState, Server, Unit};
 
-use super::world::{Machine, World};
+use super::world::{Machine, Planted, World};
 
 /// A primary view: its number grows with every new one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,17 +15,32 @@ pub(crate) struct View {
     pub(crate) members: BTreeSet<Unit>,
 }
 
+impl Machine {
+    /// The branch that its content is on.
+    pub(crate) fn branch(&self) -> Epoch {
+        self.turns.last().map_or(Epoch::default(), |(branch, _)| *branch)
+    }
+
+    /// The server starts with the files as they are now.
+    pub(crate) fn start(&mut self) {
+        self.node.server = Server::Starting;
+        self.group = self.named;
+    }
+}
+
 impl World {
-    /// Running servers by the side of the cut that they are on.
+    /// Running servers by the side of the cut that they are on, and by the name of their group.
     fn sides(&self) -> Vec<BTreeSet<Unit>> {
-        let running = |far: bool| {
-            let there = self.machines.iter().filter(|(unit, machine)| {
-                let up = matches!(machine.node.server, Server::Starting | Server::Answers(_));
-                machine.powered && up && self.far_side.contains(*unit) == far
-            });
-            there.map(|(unit, _)| unit.clone()).collect::<BTreeSet<Unit>>()
-        };
-        [running(false), running(true)].into_iter().filter(|side| !side.is_empty()).collect()
+        let mut sides: BTreeMap<(bool, Epoch), BTreeSet<Unit>> = BTreeMap::new();
+        for (unit, machine) in &self.machines {
+            let up = matches!(machine.node.server, Server::Starting | Server::Answers(_));
+            if machine.powered && up {
+                let one_name = self.planted == Some(Planted::OneNameForAll);
+                let group = if one_name { Epoch::default() } else { machine.group };
+                sides.entry((self.far_side.contains(unit), group)).or_default().insert(unit.clone());
+            }
+        }
+        sides.into_values().collect()
     }
 
     /// Everybody notices who is there: views form and fall apart, and small transfers happen.
@@ -102,22 +117,25 @@ impl World {
                 machine.seqno += std::mem::take(&mut machine.queued);
             }
         }
-        let Some((seqno, uuid)) = stay.iter().filter_map(|u| full(self, u)).max() else {
+        let first = stay.iter().filter_map(|u| Some((full(self, u)?, u))).max();
+        let turns = first.as_ref().map(|(_, u)| self.machines[*u].turns.clone()).unwrap_or_default();
+        let Some((seqno, uuid)) = first.map(|(position, _)| position) else {
             // Nobody is left who has the data: those who were receiving it start over.
             for unit in side {
                 let machine = self.machine(unit);
-                machine.node.server = Server::Starting;
+                machine.start();
                 machine.view = None;
             }
             return;
         };
-        if self.acknowledged.get(&uuid).is_some_and(|acknowledged| *acknowledged > seqno) {
+        let branch = turns.last().map_or(Epoch::default(), |(branch, _)| *branch);
+        if self.acknowledged.get(&(uuid.clone(), branch)).is_some_and(|acknowledged| *acknowledged > seqno) {
             self.break_promise(format!("acknowledged writes of {uuid} are lost: {side:?} go on from {seqno}"));
         }
         for unit in side {
             let joining = !stay.contains(unit) || full(self, unit).is_none();
             if joining {
-                self.take_in(unit, &uuid, seqno);
+                self.take_in(unit, &uuid, seqno, &turns);
             } else {
                 let machine = self.machine(unit);
                 // The others of the view send what it has not.
@@ -135,14 +153,16 @@ impl World {
                 galera.size = u32::try_from(side.len()).expect("few units");
                 galera.view.clone_from(&addresses);
             }
+            self.note_view(unit);
         }
         self.check_one_history();
     }
 
     /// A member joins a view: it has all but the last writes, or needs a full copy, which takes a while.
-    fn take_in(&mut self, unit: &Unit, uuid: &ClusterUuid, seqno: u64) {
+    fn take_in(&mut self, unit: &Unit, uuid: &ClusterUuid, seqno: u64, turns: &[(Epoch, u64)]) {
         let foreign = match &self.machines[unit].node.holds {
             Holds::History(own) if own == uuid => {
+                self.check_content(unit, turns);
                 let machine = self.machine(unit);
                 machine.queued = seqno.saturating_sub(machine.seqno);
                 machine.node.server = answers(uuid, LocalState::Synced);
@@ -160,6 +180,30 @@ impl World {
         machine.node.server = answers(uuid, LocalState::Joining);
     }
 
+    /// What is sent to a member with an older copy fits only on a copy of the same writes.
+    fn check_content(&mut self, unit: &Unit, turns: &[(Epoch, u64)]) {
+        let machine = &self.machines[unit];
+        let same = turns.starts_with(&machine.turns);
+        let before = turns.get(machine.turns.len()).is_none_or(|(_, seqno)| machine.seqno <= *seqno);
+        if !same || !before {
+            self.break_promise(format!(
+                "{unit} joins with other writes under the same numbers: {:?} at {}, the cluster {turns:?}",
+                machine.turns, machine.seqno
+            ));
+        }
+    }
+
+    /// The agent writes down whom a full member sees.
+    fn note_view(&mut self, unit: &Unit) {
+        let machine = &self.machines[unit];
+        let Some(galera) = machine.node.server.primary().filter(|_| machine.node.server.synced().is_some()) else {
+            return;
+        };
+        let name = |address: &IpAddr| self.machines.iter().find(|(_, m)| m.node.address == Some(*address));
+        let view = galera.view.iter().map(|at| (*at, name(at).map(|(unit, _)| unit.clone()))).collect();
+        self.machine(unit).node.last_view = view;
+    }
+
     /// A full copy arrives, when somebody in the view can give one.
     pub(crate) fn transfer(&mut self, unit: &Unit) -> bool {
         let machine = &self.machines[unit];
@@ -170,17 +214,18 @@ impl World {
         };
         let donor = view.members.iter().filter(|u| self.reaches(unit, u)).find_map(|u| {
             let donor = &self.machines[u];
-            donor.node.server.synced().map(|uuid| (uuid.clone(), donor.seqno + donor.queued))
+            donor.node.server.synced().map(|uuid| (uuid.clone(), donor.seqno + donor.queued, donor.turns.clone()))
         });
-        let Some((uuid, seqno)) = donor else {
+        let Some((uuid, seqno, turns)) = donor else {
             return false;
         };
         let machine = self.machine(unit);
-        (machine.seqno, machine.queued) = (seqno, 0);
+        (machine.seqno, machine.queued, machine.turns) = (seqno, 0, turns);
         machine.node.holds = Holds::History(uuid.clone());
         if let Server::Answers(galera) = &mut machine.node.server {
             (galera.state, galera.ready) = (LocalState::Synced, true);
         }
+        self.note_view(unit);
         true
     }
 
@@ -201,8 +246,13 @@ impl World {
             }
         }
         let seqno = self.machines[unit].seqno;
-        let acknowledged = self.acknowledged.entry(uuid).or_default();
-        *acknowledged = seqno.max(*acknowledged);
+        let branch = self.machines[unit].branch();
+        // What is acknowledged by members that were left behind is given up with the rest of theirs.
+        let given_up = self.acknowledged.keys().any(|(known, newer)| *known == uuid && *newer > branch);
+        if !given_up {
+            let acknowledged = self.acknowledged.entry((uuid, branch)).or_default();
+            *acknowledged = seqno.max(*acknowledged);
+        }
         true
     }
 
@@ -225,7 +275,12 @@ impl World {
     /// Invariant 1: at no time do two components with different members accept writes.
     pub(crate) fn check_one_history(&mut self) {
         let mut accepting: BTreeMap<View, ClusterUuid> = BTreeMap::new();
+        let newest = self.machines.values().map(|machine| machine.branch()).max().unwrap_or_default();
         for unit in self.machines.keys() {
+            // Those who were left behind may come back at the very moment, and serve until they have learnt that they were.
+            if self.machines[unit].branch() < newest {
+                continue;
+            }
             if let (Some(view), Some(uuid)) = (self.accepting(unit), self.machines[unit].node.server.synced()) {
                 accepting.insert(view, uuid.clone());
             }
@@ -234,8 +289,8 @@ impl World {
         if accepting.len() > 1 {
             self.break_promise(format!("two components accept writes: {accepting:?}"));
         } else if let Some(uuid) = uuids.into_iter().next() {
-            let other = self.acknowledged.keys().find(|known| *known != uuid).cloned();
-            if let Some(other) = other {
+            let other = self.acknowledged.keys().find(|(known, _)| known != uuid).cloned();
+            if let Some((other, _)) = other {
                 self.break_promise(format!("a second history {uuid} is served; {other} has acknowledged writes"));
             }
         }
@@ -278,7 +333,11 @@ impl World {
         let machine = self.machine(unit);
         machine.queued = 0;
         machine.view = None;
-        machine.node.server = if machine.powered && machine.may_start { Server::Starting } else { Server::Stopped };
+        if machine.powered && machine.may_start {
+            machine.start();
+        } else {
+            machine.node.server = Server::Stopped;
+        }
     }
 }
 

@@ -66,6 +66,8 @@ impl World {
             | Step::SettleCredentials { .. }
             | Step::Stop
             | Step::AnswerCall(_)
+            | Step::TakeBranch(_)
+            | Step::MoveAside(_)
             | Step::Leave => false,
         })
     }
@@ -83,7 +85,7 @@ impl World {
                 // Refused, or written down as used and not yet done.
                 hook.ready = !self.note_bootstrap(me, &step);
             } else {
-                self.apply(me, &step);
+                self.apply(me, &step, &hook.juju.app);
                 (hook.noted, hook.next) = (false, hook.next + 1);
             }
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mariadb_galera::cluster::{
-    Answer, Credentials, DbInit, Epoch, Holds, Installed, Journal, JournalEntry, LocalState, Position, Server, Step,
-    Unit,
+    Answer, AppBag, Credentials, DbInit, Epoch, Holds, Installed, Journal, JournalEntry, LocalState, Position, Server,
+    Step, Unit,
 };
 
 use super::galera::{View, answers};
@@ -18,7 +18,7 @@ impl World {
         }
     }
 
-    pub(crate) fn apply(&mut self, me: &Unit, step: &Step) {
+    pub(crate) fn apply(&mut self, me: &Unit, step: &Step, app: &AppBag) {
         match step {
             Step::AdoptVolume => {
                 self.machine(me).node.journal = Journal::Known(JournalEntry {
@@ -26,13 +26,15 @@ impl World {
                     uuid: None,
                     used_epoch: Epoch::default(),
                     accounts: false,
+                    branch: Epoch::default(),
                 });
             }
             Step::Install => self.machine(me).node.installed = Installed::Yes,
             Step::Configure => {
-                if let Credentials::Known { generation, .. } = self.app.credentials {
+                if let Credentials::Known { generation, .. } = app.credentials {
                     self.machine(me).node.credentials_seen = generation;
                 }
+                self.machine(me).named = self.journal(me).branch;
             }
             Step::Advance(next) => {
                 let before = self.journal(me).db_init;
@@ -62,8 +64,27 @@ impl World {
                 machine.may_start = true;
                 machine.node.answer = None;
                 if machine.node.server == Server::Stopped {
-                    machine.node.server = Server::Starting;
+                    machine.start();
                 }
+            }
+            Step::TakeBranch(branch) => {
+                self.leave_group(me);
+                self.machine(me).may_start = false;
+                let entry = self.journal(me);
+                entry.branch = entry.branch.max(*branch);
+            }
+            Step::MoveAside(branch) => {
+                self.leave_group(me);
+                let machine = self.machine(me);
+                machine.may_start = false;
+                machine.node.answer = None;
+                if machine.node.holds != Holds::Nothing {
+                    machine.node.holds = Holds::Nothing;
+                    machine.node.aside = vec![format!("/data.aside-{branch}")];
+                    (machine.seqno, machine.turns) = (0, Vec::new());
+                }
+                let entry = self.journal(me);
+                entry.branch = entry.branch.max(*branch);
             }
             Step::Stop | Step::Leave => {
                 self.leave_group(me);
@@ -90,12 +111,12 @@ impl World {
             Holds::History(uuid) => Some(Position { uuid: uuid.clone(), seqno: machine.seqno }),
             Holds::Nothing | Holds::Unclear(_) => None,
         };
-        machine.node.answer = Some(Answer { epoch, position });
+        machine.node.answer = Some(Answer { epoch, position, view: machine.node.last_view.clone() });
     }
 
     /// The first half of a bootstrap: whether it may be, and the permission written down as used.
     pub(crate) fn note_bootstrap(&mut self, me: &Unit, step: &Step) -> bool {
-        let Step::Bootstrap { epoch, from, ask } = step else {
+        let Step::Bootstrap { epoch, from, branch, ask } = step else {
             return false;
         };
         let machine = &self.machines[me];
@@ -123,12 +144,15 @@ impl World {
             }
             self.journal(me).used_epoch = *epoch;
         }
+        self.journal(me).branch = *branch;
+        let machine = self.machine(me);
+        machine.node.last_view = machine.node.address.into_iter().map(|at| (at, Some(me.clone()))).collect();
         self.machine(me).node.answer = None;
         true
     }
 
     pub(crate) fn bootstrap(&mut self, me: &Unit, step: &Step) {
-        let Step::Bootstrap { from, .. } = step else {
+        let Step::Bootstrap { from, branch, .. } = step else {
             return;
         };
         let at = Position::clone;
@@ -150,7 +174,14 @@ impl World {
                 (text.parse().expect("a UUID"), 0)
             }
         };
-        if self.acknowledged.get(&uuid).is_some_and(|acknowledged| *acknowledged > seqno) {
+        let on = self.machines[me].branch();
+        if *branch > on {
+            // A person's decision: what only the others have, or still acknowledge, is given up.
+            self.machine(me).turns.push((*branch, seqno));
+            self.acknowledged.retain(|(known, _), _| *known != uuid);
+            self.acknowledged.insert((uuid.clone(), *branch), seqno);
+        }
+        if self.acknowledged.get(&(uuid.clone(), *branch)).is_some_and(|acknowledged| *acknowledged > seqno) {
             self.break_promise(format!("acknowledged writes of {uuid} are lost: {me} restarts it from {seqno}"));
         }
         let id = self.machines.values().flat_map(|m| [&m.view, &m.saved_view]).flatten().map(|v| v.id).max();
@@ -162,13 +193,11 @@ impl World {
         machine.node.holds = Holds::History(uuid.clone());
         machine.seqno = seqno;
         machine.node.server = answers(&uuid, LocalState::Synced);
+        (machine.named, machine.group) = (*branch, *branch);
         if let Server::Answers(galera) = &mut machine.node.server {
             galera.view = machine.node.address.into_iter().collect();
         }
         (machine.view, machine.saved_view) = (Some(view.clone()), Some(view));
-        if *self.acknowledged.entry(uuid.clone()).or_default() == 0 {
-            self.acknowledged.remove(&uuid);
-        }
         self.check_one_history();
     }
 }

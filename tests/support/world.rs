@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use mariadb_galera::cluster::{
     Answer, AppBag, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju,
-    MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Report, Server, Settings, Step, Unit, Volume,
-    decide,
+    LastView, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Report, Server, Settings, Step, Unit,
+    Volume, decide, forced_call,
 };
 
 use super::galera::View;
@@ -30,6 +30,12 @@ pub(crate) struct Machine {
     pub(crate) leaving: bool,
     /// Whether the gate lets the server start after a power cut.
     pub(crate) may_start: bool,
+    /// The branch in the name that the server's file gives the group, and in the one that the running server uses.
+    pub(crate) named: Epoch,
+    pub(crate) group: Epoch,
+    /// Where this copy's content turned away from others under the same UUID: branch, and the number of its last write
+    /// before. Two copies whose turns differ hold different writes under the same numbers.
+    pub(crate) turns: Vec<(Epoch, u64)>,
     /// What the others see: the last report of a hook that ended well.
     pub(crate) published: Option<Report>,
     /// What this unit's last hook was told of the others.
@@ -48,8 +54,8 @@ pub(crate) struct World {
     pub(crate) min: Option<u32>,
     /// Those on the far side of a network cut; they see each other.
     pub(crate) far_side: BTreeSet<Unit>,
-    /// What clients were told is safe, by history.
-    pub(crate) acknowledged: BTreeMap<ClusterUuid, u64>,
+    /// What clients were told is safe, by history and branch.
+    pub(crate) acknowledged: BTreeMap<(ClusterUuid, Epoch), u64>,
     /// Promises that were broken; nothing may ever be in here.
     pub(crate) broken: Vec<String>,
     /// A mistake that is made on purpose.
@@ -67,6 +73,10 @@ pub(crate) enum Planted {
     AsksNobody,
     /// The leader takes those that it does not hear for absent.
     IgnoresTheSilent,
+    /// Nobody asks with whom a copy last ran.
+    IgnoresTheView,
+    /// The servers of all branches find each other.
+    OneNameForAll,
     /// Positions are compared the wrong way round.
     TakesTheLowest,
     /// Nobody looks what lies on the volume.
@@ -91,6 +101,21 @@ pub(crate) enum End {
     KilledAfter(usize),
 }
 
+fn forget_views(o: &mut Observation) {
+    let peers = match &mut o.juju.peers {
+        Peers::Known(peers) => peers.values_mut().collect(),
+        Peers::NotYet => Vec::new(),
+    };
+    for peer in peers {
+        if let Peer::Said(Report { answer: Some(answer), .. }) = peer {
+            answer.view.clear();
+        }
+    }
+    if let Some(answer) = &mut o.node.answer {
+        answer.view.clear();
+    }
+}
+
 pub(crate) fn unit(name: &str) -> Unit {
     name.parse().expect("a unit name")
 }
@@ -112,6 +137,8 @@ impl World {
             answer: None,
             stalled: false,
             credentials_seen: 0,
+            last_view: LastView::new(),
+            aside: Vec::new(),
         };
         let machine = Machine {
             node,
@@ -122,6 +149,9 @@ impl World {
             powered: true,
             leaving: false,
             may_start: false,
+            named: Epoch::default(),
+            group: Epoch::default(),
+            turns: Vec::new(),
             published: None,
             heard: BTreeMap::new(),
             hook: None,
@@ -162,7 +192,13 @@ impl World {
     }
 
     pub(crate) fn seen(&self, me: &Unit, juju: Juju) -> Observation {
-        let mut o = Observation { me: me.clone(), juju, node: self.machines[me].node.clone() };
+        let mut o = Observation { me: me.clone(), juju, node: self.machines[me].node.clone(), rivals: BTreeSet::new() };
+        if let Some(recovery) = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced && o.juju.leader) {
+            let behind = self.machines.iter().filter(|(u, m)| {
+                !recovery.members.contains(*u) && self.reaches(me, u) && m.powered && m.node.server.primary().is_some()
+            });
+            o.rivals = behind.map(|(unit, _)| unit.clone()).collect();
+        }
         match self.planted {
             Some(Planted::IgnoresTheSilent) => {
                 if let (true, Peers::Known(peers)) = (o.node.stalled, &mut o.juju.peers) {
@@ -171,7 +207,9 @@ impl World {
                     heard.insert(me.clone());
                     o.juju.planned = Planned::Known(heard);
                 }
+                forget_views(&mut o);
             }
+            Some(Planted::IgnoresTheView) => forget_views(&mut o),
             Some(Planted::TakesTheLowest) => {
                 if let Peers::Known(peers) = &mut o.juju.peers {
                     for peer in peers.values_mut() {
@@ -194,11 +232,12 @@ impl World {
     /// One hook of a single look: look, decide, do, publish. Returns the decision. Galera does what it does meanwhile.
     pub(crate) fn hook(&mut self, me: &Unit, end: End) -> Decision {
         let decision = decide(&self.observe(me));
+        let app = self.app.clone();
         for (done, step) in decision.steps.iter().enumerate() {
             if end == End::KilledAfter(done) {
                 return decision;
             }
-            self.apply(me, step);
+            self.apply(me, step, &app);
             self.calm();
         }
         if end == End::Well {
@@ -311,7 +350,7 @@ impl World {
         let machine = self.machine(unit);
         machine.powered = true;
         if machine.may_start {
-            machine.node.server = Server::Starting;
+            machine.start();
         }
     }
 
@@ -351,8 +390,35 @@ impl World {
             return false;
         };
         let position = Position { uuid, seqno: machine.seqno };
-        self.acknowledged.insert(position.uuid.clone(), position.seqno);
-        self.bootstrap(unit, &Step::Bootstrap { epoch: Epoch::default(), from: Some(position), ask: Vec::new() });
+        let branch = machine.branch();
+        self.acknowledged.insert((position.uuid.clone(), branch), position.seqno);
+        let (epoch, ask) = (Epoch::default(), Vec::new());
+        self.bootstrap(unit, &Step::Bootstrap { epoch, from: Some(position), branch, ask });
+        true
+    }
+
+    /// A person runs `bootstrap-cluster force=true` on the leader, having made sure that whoever does not answer is off.
+    /// Refused as the action refuses.
+    pub(crate) fn force(&mut self, leader: &Unit) -> bool {
+        let o = self.observe(leader);
+        let answers: BTreeSet<Unit> = self
+            .machines
+            .iter()
+            .filter(|(u, m)| m.powered && self.reaches(leader, u))
+            .map(|(u, _)| u.clone())
+            .collect();
+        let untold = answers.iter().any(|u| o.report_of(u).is_some_and(|r| r.server.primary().is_some()));
+        let permitted = self.app.recovery.as_ref().and_then(|recovery| recovery.chosen.as_ref());
+        let may_be_at_it =
+            permitted.is_some_and(|(chosen, _)| self.machines.contains_key(chosen) && !answers.contains(chosen));
+        let too_soon = !o.node.stalled && o.node.answer.is_none();
+        if !self.primaries().is_empty() || untold || may_be_at_it || too_soon || self.app.history.is_none() {
+            return false;
+        }
+        match forced_call(&o, &answers) {
+            Some(call) => self.app.recovery = Some(call),
+            None => return false,
+        }
         true
     }
 

@@ -1,0 +1,176 @@
+//! `bootstrap-cluster`: a person's decision that, after a full stop, those who do not come back are waited for no longer.
+//! Opens a recovery of those who answer; what happens from there on is the charm's ordinary way, on a new branch of the
+//! history, so that a late member's writes are moved aside and never mixed in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::cluster::{ClusterUuid, Observation, Recovery, Report, Unit, forced_call};
+use crate::juju::{action, relation};
+use crate::mariadb::Paths;
+use crate::model::peer_data;
+use crate::node::live::{self, Asked};
+use crate::node::observe;
+
+/// A member, as far as it can be asked now.
+struct Seen {
+    unit: Unit,
+    report: Option<Report>,
+    asked: Option<Asked>,
+}
+
+impl Seen {
+    fn answers(&self) -> bool {
+        matches!(self.asked, Some(Asked::Said(_)))
+    }
+}
+
+/// Results `epoch`, `members` and `left-behind`.
+pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<String, Value>> {
+    let force = match params.get("force") {
+        None => false,
+        Some(Value::Bool(force)) => *force,
+        Some(other) => anyhow::bail!("force {other} is not true or false"),
+    };
+    let model = super::model()?;
+    let app = model.me.app().to_owned();
+    if !model.juju.leader {
+        anyhow::bail!("only the leader can restart the cluster: juju run {app}/leader bootstrap-cluster");
+    }
+    let relation = model.relation.as_ref().context("the peer relation is not there")?;
+    let node = observe::observe(&Paths::default(), model.address);
+    let o = Observation { me: model.me.clone(), juju: model.juju.clone(), node, rivals: BTreeSet::new() };
+    let history = o.juju.app.history.as_ref().context("no cluster has formed yet, so there is nothing to restart")?;
+    action::log("asking every unit")?;
+    let seen = ask(&o);
+    refuse_if_alive(&o, &seen)?;
+    let lost: Vec<&Seen> = seen.iter().filter(|s| !s.answers()).collect();
+    let missing = missing(&o, &lost);
+    if !force {
+        let price = if missing.is_empty() {
+            "every unit answers, so the cluster is restarted without this action as soon as all have reported their positions; see juju status"
+                .to_owned()
+        } else {
+            format!("{}. Switch them on if there is any way to", missing.join("; "))
+        };
+        anyhow::bail!(
+            "{price}. With force=true those who answer ({}) go on without anybody else; what only the others hold is moved aside when they come back",
+            names(seen.iter().filter(|s| s.answers()))
+        );
+    }
+    let call = forced_call(&o, &seen.iter().filter(|s| s.answers()).map(|s| s.unit.clone()).collect())
+        .context("none of the units that answer was ever a member: there is no data to restart from")?;
+    for line in &missing {
+        action::log(line)?;
+    }
+    relation::set_app(relation, &peer_data::write_recovery(Some(&call)))?;
+    Ok(results(&call, &history.uuid, &seen))
+}
+
+fn results(call: &Recovery, history: &ClusterUuid, seen: &[Seen]) -> BTreeMap<String, Value> {
+    let members = call.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let behind: Vec<String> =
+        seen.iter().filter(|s| !call.members.contains(&s.unit)).map(|s| s.unit.to_string()).collect();
+    BTreeMap::from([
+        ("epoch".to_owned(), call.epoch.0.into()),
+        ("history".to_owned(), history.to_string().into()),
+        ("members".to_owned(), members.into()),
+        ("left-behind".to_owned(), behind.join(" ").into()),
+    ])
+}
+
+/// Every unit's own word, now; this unit's is what was just seen of it.
+fn ask(o: &Observation) -> Vec<Seen> {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = o
+            .reports()
+            .into_iter()
+            .map(|(unit, report)| {
+                let address = report.as_ref().and_then(|r| r.address);
+                (unit, report, address.map(|address| scope.spawn(move || live::ask(address))))
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|(unit, report, asked)| Seen { unit, report, asked: asked.and_then(|asked| asked.join().ok()) })
+            .collect()
+    })
+}
+
+/// Nothing may be restarted beside a cluster that lives, or may be about to.
+fn refuse_if_alive(o: &Observation, seen: &[Seen]) -> anyhow::Result<()> {
+    for member in seen {
+        match &member.asked {
+            Some(Asked::Said(live)) if live.primary => anyhow::bail!(
+                "{} is part of a primary component: the cluster lives, the others join it by themselves",
+                member.unit
+            ),
+            Some(Asked::Unclear(why)) => anyhow::bail!(
+                "{} cannot be asked, but something runs there ({why}); wait until it answers, or switch its machine off",
+                member.unit
+            ),
+            Some(Asked::Said(_)) if member.report.as_ref().is_some_and(|r| r.server.primary().is_some()) => {
+                anyhow::bail!(
+                    "{} has not told Juju yet that it is out of the cluster; try again in a minute",
+                    member.unit
+                )
+            }
+            Some(Asked::Said(_) | Asked::Nobody) | None => {}
+        }
+    }
+    if let Some((chosen, _)) = o.juju.app.recovery.as_ref().and_then(|recovery| recovery.chosen.as_ref()) {
+        if seen.iter().any(|s| s.unit == *chosen && !s.answers()) {
+            anyhow::bail!(
+                "{chosen} has the permission to restart the cluster and cannot be asked: it may be doing so. Switch it on; if it is gone for good, first run juju remove-unit --force {chosen}"
+            );
+        }
+    }
+    if !o.node.stalled && o.node.answer.is_none() {
+        anyhow::bail!(
+            "this unit has been out of the cluster for a short time only, and may find its way back by itself; try again in a minute"
+        );
+    }
+    Ok(())
+}
+
+/// What is known of those who do not answer, a sentence each.
+fn missing(o: &Observation, lost: &[&Seen]) -> Vec<String> {
+    let here = o.node.answer.as_ref().and_then(|answer| answer.position.as_ref());
+    let here = here.map_or_else(|| "the last position here".to_owned(), |position| position.to_string());
+    let in_view = |unit: &Unit, report: Option<&Report>| {
+        let address = report.and_then(|r| r.address);
+        o.node.last_view.iter().any(|(at, name)| name.as_ref() == Some(unit) || Some(*at) == address)
+    };
+    let mut lines: Vec<String> = lost
+        .iter()
+        .filter(|s| s.report.is_some())
+        .map(|s| {
+            let unit = &s.unit;
+            let said = s.report.as_ref().and_then(|r| Some((r.answer.as_ref()?.epoch, r.answer.as_ref()?.position.as_ref()?)));
+            match said {
+                Some((epoch, position)) => format!("{unit} does not answer; its position was {position} when it was last asked (call {epoch})"),
+                None if in_view(unit, s.report.as_ref()) => format!("{unit} does not answer; it was still there when this unit was last part of the cluster, so it has everything up to {here} and may have more"),
+                None => format!("{unit} does not answer; it had left before this unit did, its last position is not known here"),
+            }
+        })
+        .collect();
+    let known: BTreeSet<&Unit> = lost.iter().map(|s| &s.unit).collect();
+    let planned = o.reports();
+    for (address, unit) in &o.node.last_view {
+        let removed = match unit {
+            Some(unit) => !known.contains(unit) && !planned.contains_key(unit),
+            None => !planned.values().flatten().any(|r| r.address == Some(*address)),
+        };
+        if removed {
+            let name = unit.as_ref().map_or_else(|| address.to_string(), ToString::to_string);
+            lines.push(format!("{name} was removed while it was part of the cluster; its volume has everything up to {here} and may have more"));
+        }
+    }
+    lines
+}
+
+fn names<'a>(seen: impl Iterator<Item = &'a Seen>) -> String {
+    seen.map(|s| s.unit.to_string()).collect::<Vec<_>>().join(", ")
+}

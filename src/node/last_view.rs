@@ -1,0 +1,84 @@
+//! Who was with this member when it was last part of a primary component: written by the agent as soon as Galera says
+//! so, with or without Juju, beside the journal on the data volume. After a full stop it tells whether those who are back
+//! may go on without the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use crate::cluster::{Epoch, LastView, Server, Unit};
+use crate::host::{Mode, file};
+use crate::mariadb::Paths;
+
+/// Its name on the volume.
+pub const FILE: &str = "mariadb-galera-view.json";
+
+fn path(paths: &Paths) -> PathBuf {
+    paths.volume.join(FILE)
+}
+
+/// What stands in the file: the last view on each branch of the history that this volume has been on.
+type Text = BTreeMap<u32, BTreeMap<IpAddr, Option<String>>>;
+
+/// One that cannot be read is none, as before the first view.
+fn text(paths: &Paths) -> Text {
+    let text = file::read_to_string_opt(path(paths)).ok().flatten();
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// The last view on a branch, or, as long as there is none on it, on the one before.
+pub fn read(paths: &Paths, branch: Epoch) -> LastView {
+    let Some((_, view)) = text(paths).into_iter().rfind(|(on, _)| *on <= branch.0) else {
+        return LastView::new();
+    };
+    view.into_iter().map(|(address, unit)| (address, unit.and_then(|unit| unit.parse().ok()))).collect()
+}
+
+/// Replaces the one on this branch, on disk before this returns.
+///
+/// # Errors
+/// When the volume cannot be written.
+pub fn write(paths: &Paths, branch: Epoch, view: &LastView) -> anyhow::Result<()> {
+    let mut text = text(paths);
+    text.insert(branch.0, view.iter().map(|(at, unit)| (*at, unit.as_ref().map(Unit::to_string))).collect());
+    // The one before is needed until the volume has followed: whoever dies in between decides by it.
+    while text.len() > 2 {
+        text.pop_first();
+    }
+    let text = serde_json::to_string(&text).context("cannot write the last view")?;
+    file::write_atomic(path(paths), text.as_bytes(), &Mode::owned(0o600, "root", "root"))?;
+    Ok(())
+}
+
+/// What a full member sees, with the names that are known. `None` when this server is none, or does not say whom it sees:
+/// then what was written before stands.
+pub fn of(server: &Server, names: &BTreeMap<IpAddr, String>) -> Option<LastView> {
+    server.synced()?;
+    let seen: &BTreeSet<IpAddr> = &server.primary()?.view;
+    let name = |address: &IpAddr| names.get(address).and_then(|name| name.parse().ok());
+    (!seen.is_empty()).then(|| seen.iter().map(|address| (*address, name(address))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_survives_the_disk_and_a_torn_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths { volume: dir.path().into(), state: dir.path().into(), run: dir.path().into() };
+        let zero = Epoch::default();
+        assert_eq!(read(&paths, zero), LastView::new());
+        let view: LastView =
+            [("10.0.0.9".parse().unwrap(), "db/0".parse().ok()), ("10.0.0.10".parse().unwrap(), None)].into();
+        write(&paths, zero, &view).unwrap();
+        assert_eq!((read(&paths, zero), read(&paths, Epoch(3))), (view.clone(), view.clone()));
+        let alone: LastView = [("10.0.0.9".parse().unwrap(), None)].into();
+        write(&paths, Epoch(3), &alone).unwrap();
+        assert_eq!((read(&paths, zero), read(&paths, Epoch(3))), (view, alone));
+        file::write_atomic(path(&paths), b"{\"10.0.0.9\": ", &Mode::new(0o600)).unwrap();
+        assert_eq!(read(&paths, zero), LastView::new());
+    }
+}
