@@ -10,6 +10,8 @@ mod client;
 mod founding;
 #[path = "e2e/model.rs"]
 mod model;
+#[path = "e2e/outage.rs"]
+mod outage;
 #[path = "e2e/secrecy.rs"]
 mod secrecy;
 
@@ -105,6 +107,18 @@ fn founder_power_cut() {
     scenario("power-cut", |m| {
         if m.is_local() {
             founding::is_cut_short_at_every_moment(m);
+        } else {
+            println!("skipped: only juju-local cuts the power");
+        }
+    });
+}
+
+/// All machines lose power under load: they heal by themselves, or wait for a person's decision.
+#[test]
+fn full_outage() {
+    scenario("full-outage", |m| {
+        if m.is_local() {
+            outage::of_all_machines(m, APP);
         } else {
             println!("skipped: only juju-local cuts the power");
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::cluster::{ClusterUuid, Observation, Recovery, Report, Unit, forced_call};
 use crate::juju::{action, relation};
-use crate::mariadb::Paths;
+use crate::mariadb::{Paths, start};
 use crate::model::peer_data;
 use crate::node::live::{self, Asked};
 use crate::node::observe;
@@ -138,7 +138,8 @@ fn refuse_if_alive(o: &Observation, seen: &[Seen]) -> anyhow::Result<()> {
 /// What is known of those who do not answer, a sentence each.
 fn missing(o: &Observation, lost: &[&Seen]) -> Vec<String> {
     let here = o.node.answer.as_ref().and_then(|answer| answer.position.as_ref());
-    let here = here.map_or_else(|| "the last position here".to_owned(), |position| position.to_string());
+    let here = here.map(ToString::to_string).or_else(|| start::last_position(&Paths::default()));
+    let here = here.unwrap_or_else(|| "the last position here".to_owned());
     let in_view = |unit: &Unit, report: Option<&Report>| {
         let address = report.and_then(|r| r.address);
         o.node.last_view.iter().any(|(at, name)| name.as_ref() == Some(unit) || Some(*at) == address)

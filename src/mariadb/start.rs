@@ -97,6 +97,13 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The position that the server was last started with, as it was recovered before; `None` when it had none.
+pub fn last_position(paths: &Paths) -> Option<String> {
+    let text = file::read_to_string_opt(paths.start_environment()).ok()??;
+    let (_, position) = text.split_once("--wsrep_start_position=")?;
+    position.split_whitespace().next().map(ToOwned::to_owned)
+}
+
 /// An empty or cut-off saved view would stop the server's start; it says nothing that is needed.
 fn drop_broken_view(paths: &Paths) -> anyhow::Result<()> {
     let view = paths.datadir().join("gvwstate.dat");
