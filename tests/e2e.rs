@@ -10,6 +10,8 @@ mod client;
 mod founding;
 #[path = "e2e/model.rs"]
 mod model;
+#[path = "e2e/odd_data.rs"]
+mod odd_data;
 #[path = "e2e/outage.rs"]
 mod outage;
 #[path = "e2e/secrecy.rs"]
@@ -123,6 +125,12 @@ fn full_outage() {
             println!("skipped: only juju-local cuts the power");
         }
     });
+}
+
+/// State files torn, empty, foreign or gone, a lost disk, a crash within DDL.
+#[test]
+fn odd_data() {
+    scenario("odd-data", |m| odd_data::comes_back(m, APP));
 }
 
 fn lowest_address_founded(m: &Model) {

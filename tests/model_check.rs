@@ -248,7 +248,7 @@ impl State {
                 left.disks -= 1;
                 let machine = w.machine(u);
                 (machine.node.journal, machine.node.holds) = (Journal::Absent, Holds::Nothing);
-                (machine.seqno, machine.saved_view, machine.may_start) = (0, None, false);
+                (machine.seqno, machine.saved_view) = (0, None);
                 (machine.node.answer, machine.turns) = (None, Vec::new());
                 (machine.node.last_view, machine.node.aside) = (LastView::new(), Vec::new());
                 w.give_power(u);
@@ -465,6 +465,10 @@ fn three_units_stay_one_cluster() {
     check(
         "formed, servers die, hooks are killed",
         formed(3, Budget { deaths: 3, kills: 1, writes: 1, ..Budget::default() }),
+    );
+    check(
+        "formed, a disk is lost",
+        formed(3, Budget { power: 1, disks: 1, kills: 1, writes: 2, leaders: 1, ..Budget::default() }),
     );
     check(
         "formed, one is down while others are removed",

@@ -39,7 +39,8 @@ impl Decision {
 pub enum Step {
     /// Install the server's packages, the node agent and their service files.
     Install,
-    /// Write in the journal that this volume was empty when we got it.
+    /// Write in the journal that this volume was empty when we got it. A server that was permitted to run on another
+    /// one is stopped first.
     AdoptVolume,
     /// Bring the server's files up to date: members' addresses, memory, credentials. Restarts nothing.
     Configure,

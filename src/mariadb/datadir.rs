@@ -26,7 +26,9 @@ pub enum Found {
     Nothing,
     /// Galera's state file and what it says.
     State(Grastate),
-    /// Data without a state file that can be read.
+    /// Data with a state file that makes no sense: Galera overwrites it in place, so a power cut can leave half of one.
+    Torn(String),
+    /// Data without a state file.
     Odd(String),
 }
 
@@ -41,7 +43,7 @@ pub fn look(paths: &Paths) -> Found {
     match file::read_to_string_opt(dir.join("grastate.dat")) {
         Ok(Some(text)) => match grastate::parse(&text) {
             Ok(state) => Found::State(state),
-            Err(why) => Found::Odd(why),
+            Err(why) => Found::Torn(why),
         },
         Ok(None) if names.iter().all(|name| name == "lost+found") => Found::Nothing,
         Ok(None) => Found::Odd("data without grastate.dat".to_owned()),
@@ -144,20 +146,18 @@ pub fn make_empty(paths: &Paths) -> Result<(), FileError> {
 }
 
 /// How far the data goes, with the server stopped: from the state file after a clean stop, else by a recovery run, which
-/// rolls the engine's own log forward. `None`: there is no copy of a history here.
+/// rolls the engine's own log forward. `None`: there is no copy of a history here. A torn state file does not matter: the
+/// engine knows the history too; one with the nil UUID does, because it marks data as not to be used.
 ///
 /// # Errors
 /// When a recovery run fails: no answer is better than a wrong one.
 pub fn measure(paths: &Paths) -> Result<Option<(String, u64)>, DatadirError> {
-    let Found::State(state) = look(paths) else {
-        return Ok(None);
+    let uuid = match look(paths) {
+        Found::State(Grastate { uuid: Some(uuid), seqno: Some(seqno), .. }) => return Ok(Some((uuid, seqno))),
+        Found::State(Grastate { uuid: Some(uuid), seqno: None, .. }) => Some(uuid),
+        Found::Torn(_) => None,
+        Found::State(Grastate { uuid: None, .. }) | Found::Nothing | Found::Odd(_) => return Ok(None),
     };
-    let Some(uuid) = state.uuid else {
-        return Ok(None);
-    };
-    if let Some(seqno) = state.seqno {
-        return Ok(Some((uuid, seqno)));
-    }
     // Its own error log: two runs must not read each other's.
     let output = Command::new(server_program())
         .args(["--user=mysql", "--wsrep-recover", "--disable-log-error", "--skip-networking", "--wsrep-notify-cmd="])
@@ -166,7 +166,9 @@ pub fn measure(paths: &Paths) -> Result<Option<(String, u64)>, DatadirError> {
         .map_err(|source| DatadirError::Program { what: "recover the position of the data", source })?;
     let log = output.stderr_text();
     match grastate::recovered_position(&log) {
-        Some((found, Some(seqno))) if found == uuid => Ok(Some((uuid, seqno))),
+        Some((found, Some(seqno))) if uuid.as_ref().is_none_or(|uuid| *uuid == found) && found != grastate::NIL => {
+            Ok(Some((found, seqno)))
+        }
         // The engine knows no position, or one of another history than the state file: not usable.
         Some(_) => Ok(None),
         None => Err(DatadirError::NoPosition(log.lines().last().unwrap_or_default().to_owned())),

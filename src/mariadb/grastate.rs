@@ -49,9 +49,11 @@ pub fn parse(text: &str) -> Result<Grastate, String> {
     Ok(Grastate { uuid: (uuid != NIL).then(|| uuid.to_ascii_lowercase()), seqno, safe_to_bootstrap })
 }
 
-/// The text of a state file from which a node may bootstrap.
-pub fn render_safe(uuid: &str) -> String {
-    format!("# GALERA saved state\nversion: 2.1\nuuid:    {uuid}\nseqno:   -1\nsafe_to_bootstrap: 1\n")
+/// The text of a state file; without a position for a copy that was not stopped cleanly.
+pub fn render(uuid: &str, seqno: Option<u64>, safe_to_bootstrap: bool) -> String {
+    let seqno = seqno.map_or_else(|| "-1".to_owned(), |seqno| seqno.to_string());
+    let safe = u8::from(safe_to_bootstrap);
+    format!("# GALERA saved state\nversion: 2.1\nuuid:    {uuid}\nseqno:   {seqno}\nsafe_to_bootstrap: {safe}\n")
 }
 
 /// Whether a saved view can be used; an empty or cut-off one stops the server's start altogether.
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn what_we_write_we_can_read() {
-        let state = parse(&render_safe(UUID)).unwrap();
+        let state = parse(&render(UUID, None, true)).unwrap();
         assert_eq!(state, Grastate { uuid: Some(UUID.to_owned()), seqno: None, safe_to_bootstrap: true });
     }
 

@@ -102,6 +102,9 @@ pub fn stop(paths: &Paths) -> anyhow::Result<()> {
 /// When it does not stop even so.
 pub fn stop_idle(paths: &Paths) -> anyhow::Result<()> {
     start::forbid(paths)?;
+    if state() == State::Absent {
+        return Ok(());
+    }
     if systemd::stop(UNIT, Wait::AtMost(IDLE_STOP_LIMIT)).is_err() {
         systemd::kill(UNIT, "KILL").or_else(|_| Ok::<(), anyhow::Error>(()))?;
         systemd::stop(UNIT, Wait::AtMost(IDLE_STOP_LIMIT)).context("cannot stop the server")?;

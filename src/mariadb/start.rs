@@ -69,6 +69,10 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
     match permission {
         Permission::Join => {
             if let Some((uuid, seqno)) = datadir::measure(paths)? {
+                if matches!(datadir::look(paths), datadir::Found::Torn(_)) {
+                    // Galera believes a given position only when its own file names the same history.
+                    write_state(paths, &grastate::render(&uuid, None, false))?;
+                }
                 arguments.push(format!("--wsrep_start_position={uuid}:{seqno}"));
             }
         }
@@ -123,13 +127,17 @@ pub fn has_saved_view(paths: &Paths) -> bool {
 
 /// Tells Galera that this copy may begin. Keeps everything else that the state file says.
 fn mark_safe(paths: &Paths, uuid: &str, seqno: u64) -> anyhow::Result<()> {
-    let datadir::Found::State(Grastate { seqno: written, .. }) = datadir::look(paths) else {
-        anyhow::bail!("cannot read grastate.dat of the copy to restart from");
+    let written = match datadir::look(paths) {
+        datadir::Found::State(Grastate { seqno: Some(_), .. }) => Some(seqno),
+        datadir::Found::State(Grastate { seqno: None, .. }) | datadir::Found::Torn(_) => None,
+        datadir::Found::Nothing | datadir::Found::Odd(_) => {
+            anyhow::bail!("cannot read grastate.dat of the copy to restart from")
+        }
     };
-    let mut text = grastate::render_safe(uuid);
-    if written.is_some() {
-        text = text.replace("seqno:   -1", &format!("seqno:   {seqno}"));
-    }
+    write_state(paths, &grastate::render(uuid, written, true))
+}
+
+fn write_state(paths: &Paths, text: &str) -> anyhow::Result<()> {
     file::write_atomic(paths.datadir().join("grastate.dat"), text.as_bytes(), &Mode::owned(0o660, "mysql", "mysql"))?;
     Ok(())
 }
@@ -169,7 +177,7 @@ mod tests {
         let paths = paths(dir.path());
         let uuid = "6a1f0d52-8f2e-11ee-b9d1-0242ac120002";
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
-        let state = grastate::render_safe(uuid).replace("seqno:   -1", "seqno:   41");
+        let state = grastate::render(uuid, Some(41), true);
         file::write_atomic(paths.datadir().join("grastate.dat"), state.as_bytes(), &Mode::new(0o644)).unwrap();
         permit(&paths, &Permission::Bootstrap { epoch: 2, from: Some((uuid.to_owned(), 42)) }).unwrap();
         let why = gate(&paths).unwrap_err().to_string();

@@ -60,6 +60,8 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             if journal::read(paths).entry().is_some() {
                 return Ok(Some("the volume has a journal already".to_owned()));
             }
+            // A disk was lost: what the server was permitted on the one before does not hold here.
+            service::stop_idle(paths)?;
             let (used_epoch, branch) = (Epoch::default(), Epoch::default());
             let entry = JournalEntry { db_init: DbInit::New, uuid: None, used_epoch, accounts: false, branch };
             journal::write(paths, &entry)?;
@@ -173,8 +175,10 @@ fn bootstrap(
         match datadir::look(paths) {
             Found::Nothing => {}
             Found::State(state) if state.uuid.is_none() && interrupted => datadir::move_aside(paths, used.0)?,
-            Found::Odd(_) if interrupted => datadir::move_aside(paths, used.0)?,
-            Found::State(_) | Found::Odd(_) => return Ok(Some("there is data where there must be none".to_owned())),
+            Found::Torn(_) | Found::Odd(_) if interrupted => datadir::move_aside(paths, used.0)?,
+            Found::State(_) | Found::Torn(_) | Found::Odd(_) => {
+                return Ok(Some("there is data where there must be none".to_owned()));
+            }
         }
     }
     for address in ask {

@@ -61,7 +61,7 @@ fn holds(paths: &Paths) -> Holds {
             Some(Err(why)) => Holds::Unclear(why),
             None => Holds::Unclear("data without a history (nil UUID)".to_owned()),
         },
-        Found::Odd(what) => Holds::Unclear(what),
+        Found::Torn(what) | Found::Odd(what) => Holds::Unclear(what),
         Found::Nothing => match datadir::foreign_files(paths, &[journal::FILE, last_view::FILE]) {
             Ok(foreign) if foreign.is_empty() => Holds::Nothing,
             Ok(foreign) => Holds::Unclear(format!("files that are not ours: {}", foreign.join(" "))),

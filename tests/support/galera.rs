@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use mariadb_galera::cluster::{ClusterUuid, Epoch, Galera, Holds, LocalState, Server, Unit};
+use mariadb_galera::cluster::{ClusterUuid, Epoch, Galera, Holds, Journal, LocalState, Server, Unit};
 
 use super::world::{Machine, Planted, World};
 
@@ -34,7 +34,9 @@ impl World {
         let mut sides: BTreeMap<(bool, Epoch), BTreeSet<Unit>> = BTreeMap::new();
         for (unit, machine) in &self.machines {
             let up = matches!(machine.node.server, Server::Starting | Server::Answers(_));
-            if machine.powered && up {
+            // Without a directory for its data it only tries.
+            let has_volume = matches!(machine.node.journal, Journal::Known(_));
+            if machine.powered && up && has_volume {
                 let one_name = self.planted == Some(Planted::OneNameForAll);
                 let group = if one_name { Epoch::default() } else { machine.group };
                 sides.entry((self.far_side.contains(unit), group)).or_default().insert(unit.clone());

@@ -21,6 +21,8 @@ impl World {
     pub(crate) fn apply(&mut self, me: &Unit, step: &Step, app: &AppBag) {
         match step {
             Step::AdoptVolume => {
+                self.leave_group(me);
+                self.machine(me).may_start = false;
                 self.machine(me).node.journal = Journal::Known(JournalEntry {
                     db_init: DbInit::New,
                     uuid: None,

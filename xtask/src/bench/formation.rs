@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::model::Model;
-use super::{Row, archive};
+use super::{Row, archive, seconds};
 use crate::build::Profile;
 use crate::pack;
 
@@ -50,7 +50,7 @@ fn charm() -> anyhow::Result<Duration> {
     let taken = begin.elapsed();
     // What counts is what the servers say; the statuses only say when to look.
     for unit in model.units("db")? {
-        let said = shell(&model, &unit.name, CLUSTER_SIZE)?;
+        let said = model.shell(&unit.name, CLUSTER_SIZE)?;
         anyhow::ensure!(said.split_whitespace().last() == Some("3"), "{} is active and sees {said}", unit.name);
     }
     Ok(taken)
@@ -89,36 +89,27 @@ fn plain() -> anyhow::Result<Duration> {
             "wsrep_sst_auth=sst:bench",
         ];
         let text = format!("{}\nwsrep_cluster_address=gcomm://{all}\nwsrep_node_address={address}\n", lines.join("\n"));
-        shell(&model, unit, &format!("printf '%s' '{text}' >/etc/mysql/mariadb.conf.d/90-bench.cnf"))?;
+        model.shell(unit, &format!("printf '%s' '{text}' >/etc/mysql/mariadb.conf.d/90-bench.cnf"))?;
     }
 
     let begin = Instant::now();
     for (index, (unit, _)) in members.iter().enumerate() {
         if index == 0 {
-            shell(
-                &model,
+            model.shell(
                 unit,
                 "galera_new_cluster && mariadb -e \"CREATE USER sst@localhost IDENTIFIED BY 'bench'; \
                  GRANT RELOAD, PROCESS, LOCK TABLES, BINLOG MONITOR ON *.* TO sst@localhost\"",
             )?;
         } else {
-            shell(&model, unit, "systemctl start mariadb")?;
+            model.shell(unit, "systemctl start mariadb")?;
         }
         let synced =
             "until mariadb -BNe \"SHOW STATUS LIKE 'wsrep_local_state_comment'\" | grep -qw Synced; do sleep 0.1; done";
-        shell(&model, unit, synced)?;
+        model.shell(unit, synced)?;
     }
     let taken = begin.elapsed();
     let (last, _) = members.last().context("cannot find the last unit")?;
-    let said = shell(&model, last, CLUSTER_SIZE)?;
+    let said = model.shell(last, CLUSTER_SIZE)?;
     anyhow::ensure!(said.split_whitespace().last() == Some("3"), "the plain sequence made a cluster of {said}");
     Ok(taken)
-}
-
-fn shell(model: &Model, unit: &str, script: &str) -> anyhow::Result<String> {
-    model.juju(&["ssh", unit, script])
-}
-
-fn seconds(duration: Duration) -> String {
-    format!("{:.1} s", duration.as_secs_f64())
 }

@@ -5,10 +5,13 @@ mod formation;
 mod hook;
 mod hooks_count;
 mod model;
+mod recovery;
+mod search;
 mod size;
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -35,6 +38,10 @@ enum Section {
     Formation,
     /// Hooks from deploy to quiet, for clusters of several sizes
     HooksCount,
+    /// Coming back after a crash, after a full outage, and the agent's cost at rest
+    Recovery,
+    /// How fast the model check and the simulation are
+    Search,
 }
 
 /// One measured line.
@@ -61,6 +68,8 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
             Section::Hook => hook::measure(),
             Section::Formation => formation::measure(),
             Section::HooksCount => hooks_count::measure(),
+            Section::Recovery => recovery::measure(),
+            Section::Search => search::measure(),
         };
         rows.extend(measured.with_context(|| format!("cannot measure {section:?}"))?);
     }
@@ -74,6 +83,10 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
         anyhow::bail!("cannot keep the promise for: {}", broken.join(", "));
     }
     Ok(())
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
 }
 
 fn table(rows: &[Row]) -> String {

@@ -54,6 +54,11 @@ impl Model {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs a shell script on a unit's machine and returns what it prints.
+    pub(crate) fn shell(&self, unit: &str, script: &str) -> anyhow::Result<String> {
+        self.juju(&["ssh", unit, script])
+    }
+
     /// Deploys an archive under a name.
     pub(crate) fn deploy(&self, charm: &Path, name: &str, more: &[&str]) -> anyhow::Result<()> {
         let charm = charm.to_str().context("cannot name the archive in UTF-8")?;

@@ -1,0 +1,126 @@
+//! Data directories as crashes and people leave them: each comes back to the cluster it belongs to, or says why not.
+
+use super::client::OPERATOR;
+use super::model::Model;
+
+/// How a member gets back what it missed.
+enum Back {
+    /// Its copy is used, and only what came since is sent.
+    Incremental,
+    /// It receives a full copy.
+    Full,
+}
+
+struct Oddity {
+    what: &'static str,
+    /// Done to the stopped server's data directory.
+    done: &'static str,
+    back: Back,
+}
+
+const ODDITIES: [Oddity; 6] = [
+    Oddity { what: "a torn grastate.dat", done: "truncate -s 50 grastate.dat", back: Back::Incremental },
+    Oddity { what: "an empty grastate.dat", done: "truncate -s 0 grastate.dat", back: Back::Incremental },
+    Oddity { what: "no grastate.dat", done: "rm grastate.dat", back: Back::Full },
+    Oddity {
+        what: "the nil UUID beside safe_to_bootstrap: 1",
+        done: "sed -i -e 's/^uuid:.*/uuid:    00000000-0000-0000-0000-000000000000/' -e 's/^seqno:.*/seqno:   -1/' \
+               -e 's/^safe_to.*/safe_to_bootstrap: 1/' grastate.dat",
+        back: Back::Full,
+    },
+    Oddity {
+        what: "an empty gvwstate.dat",
+        done: "truncate -s 0 gvwstate.dat; chown mysql: gvwstate.dat",
+        back: Back::Incremental,
+    },
+    Oddity { what: "a lost disk", done: "cd / && find /var/lib/mysql -mindepth 1 -delete", back: Back::Full },
+];
+
+/// One after the other on the same member.
+pub(crate) fn comes_back(m: &Model, app: &str) {
+    m.deploy(app, 3, &[]);
+    let uuid = m.one_cluster(app, 3, 300);
+    let units: Vec<String> = m.app(app).units.into_iter().map(|unit| unit.name).collect();
+    let [writer, victim, _] = units.as_slice() else { panic!("three units") };
+    let rows = "CREATE DATABASE e2e; CREATE TABLE e2e.odd (number BIGINT PRIMARY KEY AUTO_INCREMENT, what VARCHAR(80), \
+                filler CHAR(200)); INSERT INTO e2e.odd (what, filler) SELECT 'start', seq FROM e2e.seq_1_to_100000";
+    m.sql(writer, rows).unwrap();
+    for oddity in &ODDITIES {
+        m.step(&format!("{victim} with {}", oddity.what));
+        stopped(m, victim, oddity.done);
+        m.sql(writer, &format!("INSERT INTO e2e.odd (what) VALUES ('{}')", oddity.what)).unwrap();
+        m.hold(m.one_cluster(app, 3, 180) == uuid, &format!("it is the same cluster after {}", oddity.what));
+        received(m, victim, oddity);
+        same_rows(m, &units, oddity.what);
+    }
+    killed_in_ddl(m, app, &units, &uuid);
+    another_history(m, app, &units, &uuid);
+}
+
+/// Only the transfer script's own last line, said after the server is Synced, tells a full copy from a part.
+fn received(m: &Model, unit: &str, oddity: &Oddity) {
+    m.soon(&format!("{unit} received what it should after {}", oddity.what), 15, || {
+        let log = m.on(unit, "journalctl --since @$(cat /root/since) --unit mariadb --no-pager --output cat").out;
+        let ended = |how: &str| log.lines().filter(|l| l.ends_with(&format!("{how} completed on joiner"))).count();
+        match (&oddity.back, ended("SST"), ended("IST")) {
+            (Back::Incremental, 0, 1..) | (Back::Full, 1.., _) => Ok(()),
+            (_, full, missed) => Err(format!("{full} full, {missed} incremental")),
+        }
+    });
+}
+
+/// Kills the server, so that nothing is tidied up, and does something to its data before it starts again.
+fn stopped(m: &Model, unit: &str, done: &str) {
+    let script = format!(
+        "date +%s > /root/since; systemctl mask --runtime --quiet mariadb; systemctl kill --signal=KILL mariadb; \
+         while pgrep -x mariadbd >/dev/null; do sleep 0.1; done; cd /var/lib/mysql/data && {done}; \
+         cd /; systemctl unmask --runtime --quiet mariadb; systemctl reset-failed mariadb; systemctl start --no-block mariadb"
+    );
+    let said = m.on(unit, &script);
+    m.hold(said.ok, &format!("it can be done on {unit}: {}", said.err.trim()));
+}
+
+fn same_rows(m: &Model, units: &[String], when: &str) {
+    let sums: Vec<_> = units.iter().map(|unit| m.sql(unit, "CHECKSUM TABLE e2e.odd")).collect();
+    m.hold(
+        sums[0].is_ok() && sums.iter().all(|sum| *sum == sums[0]),
+        &format!("the same rows everywhere after {when}: {sums:?}"),
+    );
+}
+
+/// The server dies in the middle of a change of the table that the others carry out too.
+fn killed_in_ddl(m: &Model, app: &str, units: &[String], uuid: &str) {
+    let victim = &units[1];
+    m.step(&format!("kill the server of {victim} in the middle of an ALTER TABLE"));
+    let change = "ALTER TABLE e2e.odd ADD COLUMN more CHAR(200) DEFAULT 'x', FORCE, ALGORITHM=COPY";
+    let script =
+        format!("(mariadb -e \"{change}\" >/dev/null 2>&1 &) ; sleep 0.4; systemctl kill --signal=KILL mariadb");
+    m.on(victim, &script);
+    m.hold(m.one_cluster(app, 3, 180) == uuid, "it is the same cluster after a crash within a table's change");
+    let tables: Vec<_> = units.iter().map(|unit| m.sql(unit, "SHOW CREATE TABLE e2e.odd")).collect();
+    m.hold(tables.iter().all(|table| *table == tables[0]), "the table is the same everywhere");
+    same_rows(m, units, "a crash within a table's change");
+}
+
+/// The state file names another history: it is never started, and nothing of it is overwritten.
+fn another_history(m: &Model, app: &str, units: &[String], uuid: &str) {
+    let victim = &units[1];
+    let other = "11111111-2222-3333-4444-555555555555";
+    m.step(&format!("{victim} with another history"));
+    let sum = "sha1sum /var/lib/mysql/data/ibdata1 | cut -c1-40";
+    stopped(m, victim, &format!("sed -i 's/^uuid:.*/uuid:    {other}/' grastate.dat"));
+    m.until("it says what it holds and what it should be", 90, || {
+        let now = m.app(app).units.into_iter().find(|unit| unit.name == *victim).unwrap();
+        let named = now.workload == "blocked" && now.message.contains(other) && now.message.contains(uuid);
+        if named { Ok(()) } else { Err(now.message) }
+    });
+    let (before, after) = (m.on(victim, sum).out, m.on(victim, &format!("sleep 5; {sum}")).out);
+    m.hold(before == after && before.len() > 40, "its data is left alone");
+    m.step("give it its own history again");
+    let mended = m.on(victim, &format!("sed -i 's/^uuid:.*/uuid:    {uuid}/' /var/lib/mysql/data/grastate.dat"));
+    m.hold(mended.ok, "the file is mended");
+    m.hold(m.one_cluster(app, 3, 180) == uuid, "the blocked state clears by itself");
+    same_rows(m, units, "another history");
+    let shown = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
+    m.hold(shown["password"].is_string(), "and the cluster answers requests");
+}
