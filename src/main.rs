@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mariadb_galera::invocation::{self, Invocation};
-use mariadb_galera::{actions, agent, charm, mariadb, probe};
+use mariadb_galera::{actions, agent, charm, mariadb, node, probe};
 
 /// Runs MariaDB Galera clusters under Juju. Juju enters through hooks and actions; these are the other ways in.
 #[derive(Debug, Parser)]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
                 agent::notify();
                 Ok(())
             }
-            Command::StartArguments => mariadb::start::gate(&mariadb::Paths::default()),
+            Command::StartArguments => node::gate::pass(&mariadb::Paths::default()),
         },
     };
     match result {

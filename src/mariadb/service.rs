@@ -109,11 +109,40 @@ pub fn stop_idle(paths: &Paths) -> anyhow::Result<()> {
         systemd::kill(UNIT, "KILL").or_else(|_| Ok::<(), anyhow::Error>(()))?;
         systemd::stop(UNIT, Wait::AtMost(IDLE_STOP_LIMIT)).context("cannot stop the server")?;
     }
+    forget_view(paths)?;
     systemd::reset_failed(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))?;
     systemd::disable(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))
+}
+
+/// Removes the view that a server has left behind which served nobody. When the servers of a component without quorum
+/// stop one after the other, the last of them saves that it was a primary component alone. Galera would restore that at
+/// the next start, at once and with old data, beside the member that the leader chooses.
+fn forget_view(paths: &Paths) -> anyhow::Result<()> {
+    file::remove_opt(paths.datadir().join("gvwstate.dat"))?;
+    Ok(())
 }
 
 /// What systemd says of it.
 pub fn state() -> State {
     systemd::state(UNIT).unwrap_or(State::Absent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_that_served_nobody_is_forgotten_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name| dir.path().join(name);
+        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        forget_view(&paths).unwrap();
+        file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
+        for name in ["gvwstate.dat", "grastate.dat"] {
+            file::write_atomic(paths.datadir().join(name), b"x", &Mode::new(0o600)).unwrap();
+        }
+        forget_view(&paths).unwrap();
+        let left = file::list_opt(paths.datadir()).unwrap();
+        assert_eq!(left.unwrap_or_default(), ["grastate.dat"]);
+    }
 }
