@@ -188,10 +188,20 @@ fn join(o: &Observation, formation: &Formation) -> Decision {
             }
             Holds::History(uuid) => Decision::wait(State::WrongHistory { here: uuid.to_string(), expected }),
         },
-        // It may look in the wrong place: its next try reads the files anew.
-        Server::Starting => Decision::act(State::Joining, vec![Step::Configure]),
+        Server::Starting => keeps_starting(o, expected, State::Joining),
         Server::Silent(why) => soon(State::Silent(why.clone())),
         Server::Answers(galera) => running(o, galera, &expected, true),
+    }
+}
+
+/// A server on its way up. It may look in the wrong place: its next try reads the files anew. With data of another history
+/// the gate refuses it, over and over, until somebody says so.
+fn keeps_starting(o: &Observation, expected: ClusterUuid, state: State) -> Decision {
+    match &o.node.holds {
+        Holds::History(uuid) if *uuid != expected => {
+            Decision::act(State::WrongHistory { here: uuid.to_string(), expected }, vec![Step::Stop])
+        }
+        Holds::History(_) | Holds::Nothing | Holds::Unclear(_) => Decision::act(state, vec![Step::Configure]),
     }
 }
 
@@ -219,7 +229,7 @@ fn member(o: &Observation, entry: &JournalEntry) -> Decision {
     }
     match &o.node.server {
         Server::Answers(galera) => running(o, galera, &expected, false),
-        Server::Starting => Decision::act(starting(o), vec![Step::Configure]),
+        Server::Starting => keeps_starting(o, expected, starting(o)),
         Server::Silent(why) => soon(State::Silent(why.clone())),
         Server::Stopped => match &o.node.holds {
             Holds::History(uuid) if *uuid != expected => {

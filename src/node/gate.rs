@@ -1,7 +1,9 @@
 //! The server's gate as the service manager calls it: what the volume needs first, then the gate itself.
 
+use crate::cluster::ClusterUuid;
 use crate::mariadb::Paths;
 use crate::mariadb::datadir::{self, Found};
+use crate::mariadb::grastate::Grastate;
 use crate::mariadb::start::{self, Permission};
 
 use super::journal;
@@ -11,10 +13,24 @@ use super::journal;
 /// # Errors
 /// When the server must not start; systemd shows the text.
 pub fn pass(paths: &Paths) -> anyhow::Result<()> {
+    if let Some((here, ours)) = another_history(paths) {
+        anyhow::bail!(
+            "the data is history {here} where this volume belongs to {ours}: started, it would be replaced by a full copy"
+        );
+    }
     if joins_with_nothing(paths) {
         datadir::make_empty(paths)?;
     }
     start::gate(paths)
+}
+
+/// The history in the state file and the journal's, when they are not the same.
+fn another_history(paths: &Paths) -> Option<(String, ClusterUuid)> {
+    let ours = journal::read(paths).entry()?.uuid.clone()?;
+    match datadir::look(paths) {
+        Found::State(Grastate { uuid: Some(here), .. }) if here != ours.as_str() => Some((here, ours)),
+        Found::State(_) | Found::Torn(_) | Found::Odd(_) | Found::Nothing => None,
+    }
 }
 
 /// The volume was exchanged for an empty one while the machine was off, and taken over since. The boot has started the
@@ -30,6 +46,7 @@ fn joins_with_nothing(paths: &Paths) -> bool {
 mod tests {
     use super::*;
     use crate::host::{Mode, file};
+    use crate::mariadb::grastate;
 
     #[test]
     fn a_directory_is_made_only_to_join_on_a_volume_of_ours() {
@@ -49,5 +66,23 @@ mod tests {
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
         file::write_atomic(paths.datadir().join("ibdata1"), b"x", &Mode::new(0o600)).unwrap();
         assert!(!joins_with_nothing(&paths), "there is data");
+    }
+
+    #[test]
+    fn data_of_another_history_is_not_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name| dir.path().join(name);
+        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        let (ours, other) = ("6a1f0d52-8f2e-11ee-b9d1-0242ac120002", "11111111-2222-3333-4444-555555555555");
+        file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
+        let journal = format!("{{\"format\":1,\"db-init\":3,\"uuid\":\"{ours}\",\"used-epoch\":0,\"accounts\":false}}");
+        file::write_atomic(paths.volume.join(journal::FILE), journal.as_bytes(), &Mode::new(0o600)).unwrap();
+        start::permit(&paths, &Permission::Join).unwrap();
+        for (uuid, refused) in [(ours, false), (other, true)] {
+            let state = grastate::render(uuid, Some(7), false);
+            file::write_atomic(paths.datadir().join("grastate.dat"), state.as_bytes(), &Mode::new(0o600)).unwrap();
+            let passed = pass(&paths);
+            assert_eq!(passed.is_err(), refused, "{passed:?}");
+        }
     }
 }
