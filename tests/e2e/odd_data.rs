@@ -61,7 +61,7 @@ pub(crate) fn comes_back(m: &Model, app: &str) {
 fn received(m: &Model, unit: &str, oddity: &Oddity) {
     m.soon(&format!("{unit} received what it should after {}", oddity.what), 15, || {
         let log = m.on(unit, "journalctl --since @$(cat /root/since) --unit mariadb --no-pager --output cat").out;
-        let ended = |how: &str| log.lines().filter(|l| l.ends_with(&format!("{how} completed on joiner"))).count();
+        let ended = |how: &str| log.lines().filter(|l| l.contains(&format!("{how} completed on joiner"))).count();
         match (&oddity.back, ended("SST"), ended("IST")) {
             (Back::Incremental, 0, 1..) | (Back::Full, 1.., _) => Ok(()),
             (_, full, missed) => Err(format!("{full} full, {missed} incremental")),
