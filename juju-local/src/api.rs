@@ -110,22 +110,86 @@ pub enum Request {
     },
     Fault(Fault),
     DestroyModel,
-    /// Stops the controller; machines and their services go on.
-    Stop,
+    /// Ends the controller; machines and their services go on. On purpose: until it is started again, and nothing but
+    /// faults can be asked of it.
+    Stop {
+        on_purpose: bool,
+    },
+}
+
+impl Request {
+    /// Whether this can be asked while the controller is stopped on purpose: what concerns machines and no agent.
+    #[must_use]
+    pub fn needs_no_agents(&self) -> bool {
+        matches!(self, Self::Ping | Self::Machine { .. } | Self::Fault(_) | Self::DestroyModel | Self::Stop { .. })
+    }
 }
 
 /// What is broken on purpose.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "fault")]
 pub enum Fault {
-    Kill { unit: String, service: Option<String>, pid: Option<u32>, signal: String },
-    PowerOff { units: Vec<String> },
-    PowerOn { units: Vec<String> },
-    Reboot { units: Vec<String> },
-    Leadership { application: String, unit: String },
-    Hook { unit: String, kill_after_tools: Option<u32>, name: Option<String>, fail_commit: bool },
-    Cut { units: Vec<String> },
-    Heal { units: Vec<String> },
+    Kill {
+        unit: String,
+        service: Option<String>,
+        pid: Option<u32>,
+        signal: String,
+    },
+    PowerOff {
+        units: Vec<String>,
+    },
+    PowerOn {
+        units: Vec<String>,
+    },
+    Reboot {
+        units: Vec<String>,
+    },
+    Leadership {
+        application: String,
+        unit: String,
+    },
+    Hook {
+        unit: String,
+        kill_after_tools: Option<u32>,
+        name: Option<String>,
+        fail_commit: bool,
+        delay_tools_ms: Option<u64>,
+    },
+    Freeze {
+        unit: String,
+        service: String,
+    },
+    Thaw {
+        unit: String,
+        service: String,
+    },
+    Cut {
+        units: Vec<String>,
+        from: Vec<String>,
+        one_way: bool,
+    },
+    Heal {
+        units: Vec<String>,
+    },
+    Slow {
+        unit: String,
+        delay_ms: u32,
+        jitter_ms: u32,
+        loss_percent: f64,
+    },
+    Wipe {
+        unit: String,
+        path: String,
+    },
+    Fill {
+        unit: String,
+        storage: String,
+        leave: u64,
+    },
+    Unfill {
+        unit: String,
+        storage: String,
+    },
     List,
     Clear,
 }

@@ -2,13 +2,18 @@
 //! without `RUN_E2E=1`.
 #![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "a test that panics has failed, which is its purpose")]
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
+#[path = "e2e/faults.rs"]
+mod faults;
+#[path = "e2e/model.rs"]
+mod model;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use juju_local::machine::{Containers, Machines as _, Mount, check_host};
+use model::Model;
 
 fn host(command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).output().unwrap();
@@ -99,9 +104,9 @@ fn machines_live_and_leave_nothing() {
     assert!(packages.contains("iputils-ping"), "{packages}");
 
     // A cut cable, and a mended one.
-    site.machines.network(1, false).unwrap();
+    site.machines.block(&BTreeSet::from([(Some(1), None)])).unwrap();
     site.say(0, &ping).unwrap_err();
-    site.machines.network(1, true).unwrap();
+    site.machines.block(&BTreeSet::new()).unwrap();
     site.until(0, &ping);
 
     // A disk of the asked size, which can be full.
@@ -165,80 +170,6 @@ fn machines_live_and_leave_nothing() {
     }
 }
 
-/// A model behind the command line, and the charm in it: each hook leaves its name in a file on the machine.
-struct Model {
-    name: String,
-    dir: tempfile::TempDir,
-}
-
-impl Model {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut zip = zip::ZipWriter::new(std::fs::File::create(dir.path().join("small.charm")).unwrap());
-        let files = [
-            ("metadata.yaml", "{name: small, summary: s, description: d}"),
-            ("manifest.yaml", "bases: [{name: ubuntu, channel: 24.04/stable}]"),
-            ("actions.yaml", "greet: {params: {who: {type: string, default: world}}}"),
-            (
-                "dispatch",
-                "#!/bin/sh\necho $JUJU_DISPATCH_PATH >> /root/hooks\nstatus-set active ready\n\
-                 [ -z \"$JUJU_ACTION_NAME\" ] || action-set text=\"hello $(action-get who)\"\n",
-            ),
-        ];
-        for (name, content) in files {
-            zip.start_file(name, zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
-            zip.write_all(content.as_bytes()).unwrap();
-        }
-        zip.finish().unwrap();
-        let model = Self { name: format!("e2e-small-{}", std::process::id()), dir };
-        model.run(&["add-model", &model.name, "--no-switch"]).unwrap();
-        model
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_juju-local"));
-        command.args(words).env("JUJU_MODEL", &self.name).current_dir(self.dir.path());
-        command
-    }
-
-    fn run(&self, words: &[&str]) -> Result<String, String> {
-        let output = self.command(words).stdin(Stdio::null()).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-    }
-
-    fn wait(&self, units: usize) {
-        let query =
-            format!("len(units) == {units} && forEach(units, u => u.status == 'active' && u.agent-status == 'idle')");
-        self.run(&["wait-for", "application", "small", "--query", &query, "--timeout", "60s"]).unwrap();
-    }
-
-    /// How often a hook ran on a unit.
-    fn ran(&self, unit: &str, hook: &str) -> usize {
-        let hooks = self.run(&["ssh", unit, "cat /root/hooks"]).unwrap_or_default();
-        hooks.lines().filter(|line| *line == format!("hooks/{hook}")).count()
-    }
-
-    fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let begun = Instant::now();
-        while !holds() {
-            let log = self.run(&["debug-log", "--replay", "-n", "20"]);
-            assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain for {what}; log: {log:?}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    }
-
-    fn controller(&self) -> String {
-        host(&format!("pgrep -f 'controller --name {}$'", self.name))
-    }
-}
-
-impl Drop for Model {
-    fn drop(&mut self) {
-        let _ = self.run(&["destroy-model", "--no-prompt"]);
-    }
-}
-
 #[test]
 fn a_model_outlives_its_controller_and_leaves_nothing() {
     if std::env::var_os("RUN_E2E").is_none() {
@@ -265,6 +196,7 @@ fn a_model_outlives_its_controller_and_leaves_nothing() {
     model.run(&["fault", "reboot", "small/1"]).unwrap();
     model.until("the start hook after a reboot", || model.ran("small/1", "start") == 3);
     model.run(&["fault", "controller", "stop"]).unwrap();
+    model.run(&["fault", "controller", "start"]).unwrap();
     model.wait(3);
     assert_eq!(model.ran("small/1", "start"), 3);
 
@@ -290,9 +222,41 @@ fn a_model_outlives_its_controller_and_leaves_nothing() {
     // Removed while something is being made; what is made meanwhile goes too.
     let mut adding = model.command(&["add-unit", "small", "-n", "2"]).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(150));
-    let subnet = host(&format!("cat /var/lib/juju-local/models/{}/subnet", model.name));
+    let subnet = model.subnet();
     model.run(&["destroy-model", "--no-prompt"]).unwrap();
     adding.wait().unwrap();
+    nothing_is_left(&model, &subnet);
+    assert!(model.run(&["status"]).unwrap_err().contains("not found"));
+}
+
+/// Every fault does what it says, is listed, and is undone; the model goes with faults in it and leaves nothing.
+#[test]
+fn faults_break_and_mend() {
+    if std::env::var_os("RUN_E2E").is_none() {
+        return;
+    }
+    let model = Model::new();
+    model.run(&["deploy", "./small.charm", "-n", "3"]).unwrap();
+    model.wait(3);
+    faults::what_is_not_there_is_refused(&model);
+    faults::frozen_services_thaw(&model);
+    faults::cuts_part_whom_they_say(&model);
+    faults::wiped_directories_are_empty(&model);
+    faults::filled_storage_has_no_room(&model);
+    faults::slow_networks_are_slow(&model);
+    faults::hooks_are_slow(&model);
+    faults::a_stopped_controller_stays_stopped(&model);
+    faults::clear_mends_everything(&model);
+
+    model.run(&["fault", "cut", "small/0"]).unwrap();
+    model.run(&["fault", "fill", "small/0", "data"]).unwrap();
+    model.run(&["fault", "power-off", "small/1"]).unwrap();
+    let subnet = model.subnet();
+    model.run(&["destroy-model", "--no-prompt"]).unwrap();
+    nothing_is_left(&model, &subnet);
+}
+
+fn nothing_is_left(model: &Model, subnet: &str) {
     for leftover in [
         format!("grep {} /proc/mounts", model.name),
         format!("losetup -l | grep {}", model.name),
@@ -305,5 +269,4 @@ fn a_model_outlives_its_controller_and_leaves_nothing() {
         let found: Vec<String> = host(&leftover).lines().filter(|l| !l.contains("pgrep")).map(str::to_owned).collect();
         assert!(found.is_empty(), "{leftover}: {found:?}");
     }
-    assert!(model.run(&["status"]).unwrap_err().contains("not found"));
 }

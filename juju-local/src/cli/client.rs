@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::api::{Reply, Request};
-use crate::controller::model_dir;
+use crate::controller::{STOPPED, is_stopped, model_dir};
 use crate::machine::{STATE_ROOT, check_host};
 
 /// One line for people, on standard error.
@@ -109,6 +109,9 @@ pub(super) fn start(model: &str) -> anyhow::Result<()> {
 pub(super) fn ask(model: &str, request: &Request) -> anyhow::Result<Value> {
     if connect(model).is_err() {
         super::models::check_there(model, request)?;
+        if is_stopped(model) && !request.needs_no_agents() {
+            anyhow::bail!(STOPPED);
+        }
         start(model)?;
     }
     let mut stream = connect(model).context("cannot reach the controller")?;

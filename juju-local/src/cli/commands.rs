@@ -7,14 +7,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::access::{exec, scp, ssh};
 use super::actions::{self, Run};
-use super::client::{ask, current, print, say, start};
+use super::client::{ask, current, print, say};
 use super::show::{formatted, status, storages, table};
-use super::{Cli, Command, FaultCommand, Format, Removal, log, models, wait};
-use crate::api::{Fault, Request};
+use super::{Cli, Command, Format, Removal, fault, log, models, wait};
+use crate::api::Request;
 
 /// How long `run` waits for an action unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -197,7 +197,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             models::destroy(&name.unwrap_or(model), &removal)?;
         }
         Command::PurgeCache => models::purge_cache()?,
-        Command::Fault(fault) => return self::fault(&ask, &model, fault),
+        Command::Fault(command) => return fault::run(&ask, &model, command),
         Command::Controller { name } => crate::controller::run(&name)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -367,42 +367,11 @@ fn config(
     Ok(())
 }
 
-fn fault(ask: Ask<'_>, model: &str, fault: FaultCommand) -> anyhow::Result<ExitCode> {
-    let fault = match fault {
-        FaultCommand::Kill { unit, service, pid, signal } => Fault::Kill { unit, service, pid, signal },
-        FaultCommand::PowerOff { units } => Fault::PowerOff { units },
-        FaultCommand::PowerOn { units } => Fault::PowerOn { units },
-        FaultCommand::Reboot { units } => Fault::Reboot { units },
-        FaultCommand::Leadership { application, unit } => Fault::Leadership { application, unit },
-        FaultCommand::Hook { unit, kill_after_tools, name, fail_commit } => {
-            Fault::Hook { unit, kill_after_tools, name, fail_commit }
-        }
-        FaultCommand::Cut { units } => Fault::Cut { units },
-        FaultCommand::Heal { units } => Fault::Heal { units },
-        FaultCommand::Controller { verb } => {
-            match verb.as_str() {
-                "stop" => {
-                    ask(&Request::Stop)?;
-                }
-                "start" => start(model)?,
-                other => anyhow::bail!("cannot {other:?} the controller; use stop or start"),
-            }
-            return Ok(ExitCode::SUCCESS);
-        }
-        FaultCommand::List => Fault::List,
-        FaultCommand::Clear => Fault::Clear,
-    };
-    let result = ask(&Request::Fault(fault))?;
-    if result != json!(null) {
-        print(&formatted(&result, Format::Yaml)?);
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use expect_test::{Expect, expect};
+    use serde_json::json;
 
     fn shown(result: anyhow::Result<BTreeMap<String, String>>) -> String {
         result.map_or_else(|why| why.to_string(), |map| format!("{map:?}"))

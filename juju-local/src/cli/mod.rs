@@ -440,6 +440,9 @@ mod tests {
             "exec --unit db/0 -- mariadb --execute select",
             "remove-unit db/0 db/1 --force --no-prompt",
             "fault hook db/0 --kill-after-tools 3 --name start",
+            "fault cut db/0 db/1 --from db/2 db/3 --one-way",
+            "fault slow db/0 --delay 100 --jitter 10 --loss 0.5",
+            "fault fill db/0 data --leave 4096",
             "destroy-model test --no-prompt --destroy-storage --force",
         ] {
             let words = ["juju-local"].into_iter().chain(line.split(' '));
@@ -447,7 +450,15 @@ mod tests {
                 panic!("{line}: {why}");
             }
         }
-        for line in ["run", "wait-for machine 0", "status --format xml", "run db/0 x --wait soon", "remove-unit"] {
+        for line in [
+            "run",
+            "wait-for machine 0",
+            "status --format xml",
+            "run db/0 x --wait soon",
+            "remove-unit",
+            "fault slow db/0 --delay 1 --loss 101",
+            "fault controller pause",
+        ] {
             assert!(Cli::try_parse_from(["juju-local"].into_iter().chain(line.split(' '))).is_err(), "{line}");
         }
     }

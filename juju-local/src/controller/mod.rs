@@ -24,19 +24,10 @@ use crate::uniter::context::Context;
 /// Leases: length and how long before its end it is renewed, in seconds.
 const LEASE: u64 = 60;
 
-/// A hook that is to end badly.
-#[derive(Clone, Debug, Default)]
-pub struct HookFault {
-    pub kill_after_tools: Option<u32>,
-    pub name: Option<String>,
-    pub fail_commit: bool,
-}
-
 /// What the lock protects.
 pub struct World {
     pub state: State,
     pub execs: BTreeMap<UnitName, VecDeque<ExecRequest>>,
-    pub hook_faults: BTreeMap<UnitName, HookFault>,
     pub stopping: bool,
     agents: BTreeSet<UnitName>,
 }
@@ -52,7 +43,33 @@ pub struct Controller {
     machine_locks: Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
     store: store::Store,
     log: Mutex<fs::File>,
-    tool_delay_ms: std::sync::atomic::AtomicU64,
+    /// Stopped on purpose: it only breaks and mends.
+    stopped: bool,
+}
+
+/// What everybody hears who asks for more than a fault meanwhile.
+pub const STOPPED: &str = "the controller is stopped; juju-local fault controller start starts it";
+
+/// A file that is there while the controller is stopped on purpose. A process may run all the same, for faults: it
+/// starts no agent.
+fn stop_note(dir: &Path) -> PathBuf {
+    dir.join("stopped")
+}
+
+/// Whether a model's controller is stopped on purpose.
+pub fn is_stopped(model: &str) -> bool {
+    stop_note(&model_dir(model)).exists()
+}
+
+/// Takes that back; the next process starts the agents.
+///
+/// # Errors
+/// When the note cannot be removed.
+pub fn allow_start(model: &str) -> anyhow::Result<()> {
+    match fs::remove_file(stop_note(&model_dir(model))) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => Err(why).context("cannot start the controller"),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The model's directory.
@@ -96,13 +113,7 @@ impl Controller {
         let store = store::Store::open(&dir.join("state.redb"))?;
         let state = store.load()?.unwrap_or_else(|| State::new(model));
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("debug.log"))?;
-        let world = World {
-            state,
-            execs: BTreeMap::new(),
-            hook_faults: BTreeMap::new(),
-            stopping: false,
-            agents: BTreeSet::new(),
-        };
+        let world = World { state, execs: BTreeMap::new(), stopping: false, agents: BTreeSet::new() };
         Ok(Arc::new(Self {
             dir: dir.to_owned(),
             machines,
@@ -113,8 +124,12 @@ impl Controller {
             machine_locks: Mutex::new(BTreeMap::new()),
             store,
             log: Mutex::new(log),
-            tool_delay_ms: std::sync::atomic::AtomicU64::new(0),
+            stopped: stop_note(dir).exists(),
         }))
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
     }
 
     pub fn lock(&self) -> MutexGuard<'_, World> {
@@ -175,10 +190,6 @@ impl Controller {
         Arc::clone(locks.entry(machine).or_default())
     }
 
-    pub fn tool_delay(&self) -> Duration {
-        Duration::from_millis(self.tool_delay_ms.load(std::sync::atomic::Ordering::Relaxed))
-    }
-
     pub fn unit_lives(&self, unit: &UnitName) -> bool {
         let world = self.lock();
         !world.stopping && world.state.units.contains_key(unit)
@@ -189,8 +200,10 @@ impl Controller {
         self.wake();
     }
 
-    pub fn clear_hook_fault(&self, unit: &UnitName) {
-        self.lock().hook_faults.remove(unit);
+    pub fn hook_has_failed(&self, unit: &UnitName) {
+        let mut world = self.lock();
+        world.state.faults.hook_has_failed(unit);
+        self.save(&world);
     }
 
     /// Kills a unit's running hook with everything that it started in its process group.
@@ -258,7 +271,18 @@ impl Controller {
                         machine.boot += 1;
                     }
                 });
+                faults::after_boot(self, id);
             }
+        }
+        // The host may have booted, and has no table of ours then.
+        let cuts = self.read(State::blocked_paths);
+        if !cuts.is_empty() {
+            if let Err(why) = self.machines.block(&cuts) {
+                self.log("controller", "ERROR", "juju.machine", &format!("{why:#}"));
+            }
+        }
+        if self.stopped {
+            return;
         }
         watch::make_missing(self);
         let made = |state: &State, machine: u32| state.machines.get(&machine).is_some_and(|m| m.created);

@@ -34,9 +34,9 @@ pub(super) fn serve(controller: &Arc<Controller>, stream: UnixStream) {
     };
     let progress = |text: &str| send(&Reply::Progress(text.to_owned()));
     let result = serde_json::from_str::<Request>(&line)
-        .context("cannot read the request: the command line and the controller are of different versions; run juju-local fault controller stop")
+        .context("cannot read the request: the command line and the controller are of different versions; run juju-local fault controller stop, then start")
         .and_then(|request| {
-            let stop = matches!(request, Request::Stop | Request::DestroyModel);
+            let stop = matches!(request, Request::Stop { .. } | Request::DestroyModel);
             let result = handle(controller, request, &progress);
             if stop && result.is_ok() {
                 send(&Reply::Done(Value::Null));
@@ -51,6 +51,9 @@ pub(super) fn serve(controller: &Arc<Controller>, stream: UnixStream) {
 }
 
 fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Value> {
+    if controller.is_stopped() && !request.needs_no_agents() {
+        anyhow::bail!(super::STOPPED);
+    }
     match request {
         Request::Ping => Ok(json!({"pid": std::process::id()})),
         Request::Deploy { charm, name, num_units, config, storage, to } => {
@@ -268,7 +271,11 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             crate::machine::remove_tree(&controller.dir)?;
             Ok(Value::Null)
         }
-        Request::Stop => {
+        Request::Stop { on_purpose } => {
+            if on_purpose {
+                std::fs::write(super::stop_note(&controller.dir), "")
+                    .context("cannot note that the controller stops")?;
+            }
             let units: Vec<UnitName> = controller.running().keys().cloned().collect();
             controller.lock().stopping = true;
             units.iter().for_each(|unit| controller.kill_running(unit));

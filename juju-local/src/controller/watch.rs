@@ -85,6 +85,9 @@ fn note(controller: &Controller, id: u32, on: bool, what: &str) {
         }
     });
     controller.save(&controller.lock());
+    if on {
+        super::faults::after_boot(controller, id);
+    }
 }
 
 /// Makes the machines that a controller has promised and not made before it died.

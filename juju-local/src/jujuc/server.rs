@@ -67,7 +67,7 @@ fn exec(controller: &Arc<Controller>, unit: &UnitName, call: &Call) -> Answer {
 }
 
 fn tool(controller: &Arc<Controller>, unit: &UnitName, call: &Call) -> Answer {
-    let delay = controller.tool_delay();
+    let delay = controller.contexts().get(unit).map(|context| context.delay_tools).unwrap_or_default();
     if !delay.is_zero() {
         std::thread::sleep(delay);
     }
@@ -81,7 +81,7 @@ fn tool(controller: &Arc<Controller>, unit: &UnitName, call: &Call) -> Answer {
     if context.kill_after_tools.is_some_and(|k| context.tools_called > k) {
         drop(contexts);
         controller.kill_running(unit);
-        controller.clear_hook_fault(unit);
+        controller.hook_has_failed(unit);
         return Answer { code: 1, stderr: "ERROR connection is shut down\n".to_owned(), ..Answer::default() };
     }
     match tools::call(controller, context, call) {

@@ -1,6 +1,6 @@
 //! Machines as systemd-nspawn containers, each in a session of its own so that they outlive the controller.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -13,7 +13,7 @@ use anyhow::Context as _;
 
 use super::command::{attempt, run};
 use super::network::{Network, outside_mtu};
-use super::{Machines, Mount, base, cgroup, storage};
+use super::{Machines, Mount, base, cgroup, cut, storage};
 
 /// The machines of one model.
 pub struct Containers {
@@ -66,6 +66,11 @@ impl Containers {
     /// The name on the host, short enough for its end of the cable (15 characters).
     fn short_name(&self, id: u32) -> String {
         format!("jl{}-{id}", self.network.subnet)
+    }
+
+    /// The host's end of the machine's cable, as nspawn names it.
+    fn cable(&self, id: u32) -> String {
+        format!("vb-{}", self.short_name(id))
     }
 
     /// Keeps the model from being destroyed while something is started.
@@ -354,8 +359,46 @@ impl Machines for Containers {
         self.start_again(id)
     }
 
-    fn network(&self, id: u32, up: bool) -> anyhow::Result<()> {
-        run("ip", &["link", "set", &format!("vb-{}", self.short_name(id)), if up { "up" } else { "down" }]).map(|_| ())
+    fn block(&self, paths: &BTreeSet<crate::model::Path>) -> anyhow::Result<()> {
+        cut::block(self.network.subnet, paths, &|id| self.cable(id))
+    }
+
+    fn slow(&self, id: u32, how: Option<&crate::model::Slow>) -> anyhow::Result<()> {
+        cut::slow(&self.cable(id), how)
+    }
+
+    fn fill(&self, id: u32, storage: &str, leave: u64) -> anyhow::Result<u64> {
+        storage::fill(&self.machine_dir(id), storage, leave)
+    }
+
+    fn unfill(&self, id: u32, storage: &str) -> anyhow::Result<()> {
+        storage::unfill(&self.machine_dir(id), storage)
+    }
+
+    fn filled(&self, id: u32) -> Vec<String> {
+        let dir = self.machine_dir(id);
+        let mounts = self.mounts(id).unwrap_or_default();
+        mounts.into_iter().map(|mount| mount.id).filter(|storage| storage::is_filled(&dir, storage)).collect()
+    }
+
+    fn at_rest(&self, id: u32, path: &str) -> anyhow::Result<PathBuf> {
+        let dir = self.machine_dir(id);
+        let mounts = self.mounts(id)?;
+        let path = Path::new(path);
+        let stored = mounts.iter().find_map(|mount| Some((mount, path.strip_prefix(&mount.location).ok()?)));
+        let (top, rest) = match stored {
+            Some((mount, rest)) => (storage::mount_point(&dir, &mount.id), rest),
+            None => (dir.join("root"), path.strip_prefix("/").unwrap_or(path)),
+        };
+        if !storage::is_mounted(&top) {
+            anyhow::bail!("cannot reach {} while machine {id} is off; switch it on", path.display());
+        }
+        // A link on the machine means a place on the machine: followed from here it would be one of the host's.
+        let found = fs::canonicalize(top.join(rest)).with_context(|| format!("cannot find {}", path.display()))?;
+        if !found.starts_with(fs::canonicalize(&top)?) || !found.is_dir() {
+            anyhow::bail!("{} is not a directory", path.display());
+        }
+        Ok(found)
     }
 
     fn destroy(&self, id: u32) -> anyhow::Result<()> {

@@ -1,14 +1,16 @@
 //! The machines: systemd-nspawn containers on overlays of one cached base image, each with its own systemd, apt and
-//! network address; `base` makes the image, `network` the bridge, `storage` the filesystems, `container` the rest.
+//! network address; `base` makes the image, `network` the bridge, `cut` its faults, `storage` the filesystems, `container`
+//! the rest.
 
 mod base;
 mod cgroup;
 mod command;
 mod container;
+mod cut;
 mod network;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,11 +72,33 @@ pub trait Machines: Send + Sync {
     /// # Errors
     /// When it does not come up.
     fn reboot(&self, id: u32) -> anyhow::Result<()>;
-    /// Takes a machine off the network, or puts it back.
+    /// Keeps packets from these ways between machines, and from no others. It outlasts reboots.
     ///
     /// # Errors
-    /// When there is no such machine.
-    fn network(&self, id: u32, up: bool) -> anyhow::Result<()>;
+    /// When the kernel cannot.
+    fn block(&self, paths: &BTreeSet<crate::model::Path>) -> anyhow::Result<()>;
+    /// Delays what goes to a machine that is on, until it boots again or this is taken back.
+    ///
+    /// # Errors
+    /// When the kernel cannot.
+    fn slow(&self, id: u32, how: Option<&crate::model::Slow>) -> anyhow::Result<()>;
+    /// Takes the free space of a storage but for so many bytes; returns what is left.
+    ///
+    /// # Errors
+    /// When there is no such storage.
+    fn fill(&self, id: u32, storage: &str, leave: u64) -> anyhow::Result<u64>;
+    /// Gives that space back.
+    ///
+    /// # Errors
+    /// When it cannot be given back.
+    fn unfill(&self, id: u32, storage: &str) -> anyhow::Result<()>;
+    /// The storages that are filled.
+    fn filled(&self, id: u32) -> Vec<String>;
+    /// Where a directory of a machine that is off lies on the host, storages included.
+    ///
+    /// # Errors
+    /// When there is none, or links lead out of it.
+    fn at_rest(&self, id: u32, path: &str) -> anyhow::Result<PathBuf>;
     /// Removes a machine and everything it had.
     ///
     /// # Errors

@@ -113,6 +113,7 @@ impl Network {
     pub(super) fn down(&self, last: bool) -> anyhow::Result<()> {
         self.pass_others_firewall(false);
         attempt("nft", &["delete", "table", "ip", &self.table()]);
+        super::cut::unblock(self.subnet);
         if Path::new("/sys/class/net").join(self.bridge()).exists() {
             run("ip", &["link", "del", &self.bridge()])?;
         }

@@ -59,6 +59,57 @@ pub(super) fn unmount_all(machine: &Path) {
     }
 }
 
+/// The filesystem's own directory, which programs that empty a disk or look for foreign files pass over.
+fn filling(machine: &Path, id: &str) -> PathBuf {
+    mount_point(machine, id).join("lost+found/juju-local-fill")
+}
+
+/// Takes the free space but for so many bytes; returns what is left.
+pub(super) fn fill(machine: &Path, id: &str, leave: u64) -> anyhow::Result<u64> {
+    let (point, path) = (mount_point(machine, id), filling(machine, id));
+    if !is_mounted(&point) {
+        anyhow::bail!("cannot find storage {id} on this host");
+    }
+    fs::create_dir_all(point.join("lost+found"))?;
+    let file = fs::File::options().create(true).append(true).open(&path)?;
+    // What others have written and the kernel has not yet given a place would be counted as free.
+    rustix::fs::syncfs(&file)?;
+    let free = || -> anyhow::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&file)?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    };
+    const BLOCK: u64 = 4096;
+    let mut step = u64::MAX;
+    loop {
+        let left = free()?;
+        let more = left.saturating_sub(leave).min(step) / BLOCK * BLOCK;
+        if more == 0 {
+            return Ok(left);
+        }
+        let end = file.metadata()?.len();
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), end, more) {
+            Ok(()) => {}
+            // The file's own bookkeeping needs some of the blocks that are counted as free.
+            Err(rustix::io::Errno::NOSPC) => step = more / 2,
+            Err(why) => return Err(why).with_context(|| format!("cannot fill storage {id}")),
+        }
+    }
+}
+
+/// Gives that space back.
+pub(super) fn unfill(machine: &Path, id: &str) -> anyhow::Result<()> {
+    match fs::remove_file(filling(machine, id)) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            Err(why).with_context(|| format!("cannot empty storage {id}"))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+pub(super) fn is_filled(machine: &Path, id: &str) -> bool {
+    filling(machine, id).exists()
+}
+
 pub(super) fn is_mounted(path: &Path) -> bool {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let path = path.display().to_string();

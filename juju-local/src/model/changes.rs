@@ -200,6 +200,7 @@ impl State {
     /// A unit is dead: it and what was only its own go. Its lease is revoked at once.
     pub fn unit_dead(&mut self, name: &UnitName) {
         self.units.remove(name);
+        self.faults.forget(name);
         self.storage.retain(|_, s| s.unit != *name);
         self.secrets.retain(|_, s| s.owner != Owner::Unit(name.clone()));
         for secret in self.secrets.values_mut() {

@@ -2,6 +2,7 @@
 //! committed hooks make. No machine, no process and no clock in here.
 
 mod changes;
+mod faults;
 pub mod secret;
 pub mod view;
 
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use crate::charm_files::Charm;
 pub use changes::{ModelError, random_hex};
+pub use faults::{Faults, Frozen, HookFault, Path, Slow};
 pub use secret::{Owner, Secret};
 
 /// Everything.
@@ -31,6 +33,8 @@ pub struct State {
     pub next_relation: u32,
     pub next_task: u32,
     pub next_storage: BTreeMap<String, u32>,
+    #[serde(default)]
+    pub faults: Faults,
 }
 
 /// `app/0`; ordered by application and number.

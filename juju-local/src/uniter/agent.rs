@@ -81,8 +81,10 @@ fn perform(controller: &Arc<Controller>, me: &UnitName, op: Op) {
 
 fn terminate(controller: &Arc<Controller>, me: &UnitName) {
     let mut world = controller.lock();
+    let was_cut = world.state.blocked_paths();
     world.state.unit_dead(me);
     world.execs.remove(me);
+    let cut = world.state.blocked_paths();
     let machines = world.state.empty_machines();
     for machine in &machines {
         world.state.machines.remove(machine);
@@ -90,6 +92,11 @@ fn terminate(controller: &Arc<Controller>, me: &UnitName) {
     controller.save(&world);
     drop(world);
     controller.unit_gone(me);
+    if cut != was_cut {
+        if let Err(why) = controller.machines.block(&cut) {
+            controller.log(&me.tag(), "ERROR", "juju.machine", &format!("{why:#}"));
+        }
+    }
     for machine in machines {
         if let Err(why) = controller.machines.destroy(machine) {
             controller.log(&me.tag(), "ERROR", "juju.machine", &format!("cannot remove machine {machine}: {why}"));
@@ -148,8 +155,9 @@ fn run_hook(controller: &Arc<Controller>, me: &UnitName, hook: &HookInfo) {
         };
         let seen = Seen::now(&world.state, me, hook);
         let mut context = Context::new(me, Kind::Hook(hook.clone()), world.state.clone());
-        if let Some(fault) = world.hook_faults.get(me).filter(|f| f.name.as_ref().is_none_or(|n| *n == hook.name)) {
+        if let Some(fault) = world.state.faults.hooks.get(me).filter(|fault| fault.fits(&hook.name)) {
             context.kill_after_tools = fault.kill_after_tools;
+            context.delay_tools = Duration::from_millis(fault.delay_tools_ms.unwrap_or(0));
         }
         (context, machine, seen)
     };
@@ -185,13 +193,10 @@ fn run_hook(controller: &Arc<Controller>, me: &UnitName, hook: &HookInfo) {
         return;
     }
     let mut world = controller.lock();
-    let inject = match world.hook_faults.get(me) {
-        Some(fault) if fault.fail_commit && fault.name.as_ref().is_none_or(|n| *n == hook.name) => {
-            world.hook_faults.remove(me);
-            true
-        }
-        Some(_) | None => false,
-    };
+    let inject = world.state.faults.hooks.get(me).is_some_and(|fault| fault.fail_commit && fault.fits(&hook.name));
+    if inject {
+        world.state.faults.hook_has_failed(me);
+    }
     let flushed = if inject {
         Err("cannot apply changes: injected fault".to_owned())
     } else {

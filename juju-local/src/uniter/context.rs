@@ -1,6 +1,7 @@
 //! What one running hook, action or command sees, and what it has said so far.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -19,6 +20,8 @@ pub struct Context {
     pub leader: Option<bool>,
     pub tools_called: u32,
     pub kill_after_tools: Option<u32>,
+    /// Before each answer.
+    pub delay_tools: Duration,
     pub results: Value,
     pub failed: Option<String>,
     /// Asked for by juju-reboot.
@@ -88,6 +91,7 @@ impl Context {
             leader: None,
             tools_called: 0,
             kill_after_tools: None,
+            delay_tools: Duration::ZERO,
             results: Value::Object(serde_json::Map::new()),
             failed: None,
             reboot: false,
