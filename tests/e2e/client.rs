@@ -12,16 +12,20 @@ use mysql::{Conn, OptsBuilder};
 /// A person's account.
 pub(crate) const OPERATOR: &str = "charmed-operator";
 
-/// Opens a connection.
+/// Opens a connection. A write may have to wait until the members agree that one is gone; it may not hang for ever.
 pub(crate) fn log_in(address: IpAddr, password: &str) -> Result<Conn, mysql::Error> {
+    log_in_within(address, password, Duration::from_secs(60))
+}
+
+/// As [`log_in`], for clients that do not wait that long for an answer.
+pub(crate) fn log_in_within(address: IpAddr, password: &str, answer: Duration) -> Result<Conn, mysql::Error> {
     let options = OptsBuilder::new()
         .ip_or_hostname(Some(address.to_string()))
         .user(Some(OPERATOR))
         .pass(Some(password))
         .prefer_socket(false)
         .tcp_connect_timeout(Some(Duration::from_secs(5)))
-        // A write may have to wait until the members agree that one is gone; it may not hang for ever.
-        .read_timeout(Some(Duration::from_secs(60)));
+        .read_timeout(Some(answer));
     Conn::new(options)
 }
 

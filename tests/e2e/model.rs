@@ -45,7 +45,7 @@ impl App {
     }
 
     /// Everything that an operator sees of it, on a few lines.
-    fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         let units: Vec<String> =
             self.units.iter().map(|u| format!("{} {}/{} {:?}", u.name, u.workload, u.agent, u.message)).collect();
         format!("{} {:?}; {}", self.status, self.message, units.join("; "))
@@ -61,7 +61,7 @@ pub(crate) fn scenario(word: &str, story: impl FnOnce(&Model)) {
     let begin = Instant::now();
     let model = Model::add(word);
     story(&model);
-    let complaints = std::mem::take(&mut *model.complaints.lock().unwrap_or_else(PoisonError::into_inner));
+    let complaints = model.take_complaints();
     println!("[{word}] told in {} s", begin.elapsed().as_secs());
     assert!(complaints.is_empty(), "{} complaint(s):\n- {}", complaints.len(), complaints.join("\n- "));
 }
@@ -74,7 +74,8 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    fn add(word: &str) -> Self {
+    /// Adds one; the word is part of its name.
+    pub(crate) fn add(word: &str) -> Self {
         let name = format!("e2e-{word}-{}", std::process::id());
         let model = Self { juju: juju(), name, complaints: Mutex::default() };
         println!("[{word}] model {} by {}", model.name, model.juju.display());
@@ -86,6 +87,11 @@ impl Model {
             model.call(&["switch", before.out.trim()]);
         }
         model
+    }
+
+    /// What did not hold so far; it is not told again.
+    pub(crate) fn take_complaints(&self) -> Vec<String> {
+        std::mem::take(&mut *self.complaints.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether machines are ours to break: the faults are juju-local's own.
@@ -203,40 +209,42 @@ impl Model {
     /// Waits until the application is one cluster of so many active units, and returns its UUID. Two histories at the
     /// same time end the wait at once: no later moment makes up for them.
     pub(crate) fn one_cluster(&self, app: &str, unit_count: usize, limit_s: u64) -> String {
-        self.until(&format!("{app} is one cluster of {unit_count}"), limit_s, || {
-            let now = self.app(app);
-            let settled =
-                now.status == "active" && now.units.iter().all(|u| u.workload == "active" && u.agent == "idle");
-            if now.units.len() != unit_count || !settled {
-                return Err(now.described());
+        self.until(&format!("{app} is one cluster of {unit_count}"), limit_s, || self.sees_one_cluster(app, unit_count))
+    }
+
+    /// The same as it is now: the UUID, or what is missing.
+    pub(crate) fn sees_one_cluster(&self, app: &str, unit_count: usize) -> Result<String, String> {
+        let now = self.app(app);
+        let settled = now.status == "active" && now.units.iter().all(|u| u.workload == "active" && u.agent == "idle");
+        if now.units.len() != unit_count || !settled {
+            return Err(now.described());
+        }
+        let mut uuids = BTreeSet::new();
+        let mut why = Vec::new();
+        for unit in &now.units {
+            let server = self.server(&unit.name)?;
+            let is = |key: &str| server.get(key).map_or("", String::as_str);
+            if is("wsrep_cluster_status") == "Primary" {
+                uuids.insert(is("wsrep_cluster_state_uuid").to_owned());
             }
-            let mut uuids = BTreeSet::new();
-            let mut why = Vec::new();
-            for unit in &now.units {
-                let server = self.server(&unit.name)?;
-                let is = |key: &str| server.get(key).map_or("", String::as_str);
-                if is("wsrep_cluster_status") == "Primary" {
-                    uuids.insert(is("wsrep_cluster_state_uuid").to_owned());
-                }
-                let (own, _) = self.databags(&unit.name);
-                let db_init = own["db-init"].as_str().unwrap_or_default();
-                let seen = format!(
-                    "{} members, {}, ready {}, {}, db-init {db_init}",
-                    is("wsrep_cluster_size"),
-                    is("wsrep_cluster_status"),
-                    is("wsrep_ready"),
-                    is("wsrep_local_state_comment")
-                );
-                if seen != format!("{unit_count} members, Primary, ready ON, Synced, db-init 3") {
-                    why.push(format!("{}: {seen}", unit.name));
-                }
+            let (own, _) = self.databags(&unit.name);
+            let db_init = own["db-init"].as_str().unwrap_or_default();
+            let seen = format!(
+                "{} members, {}, ready {}, {}, db-init {db_init}",
+                is("wsrep_cluster_size"),
+                is("wsrep_cluster_status"),
+                is("wsrep_ready"),
+                is("wsrep_local_state_comment")
+            );
+            if seen != format!("{unit_count} members, Primary, ready ON, Synced, db-init 3") {
+                why.push(format!("{}: {seen}", unit.name));
             }
-            assert!(uuids.len() < 2, "{app} has two primary histories: {uuids:?}");
-            match uuids.pop_first() {
-                Some(uuid) if why.is_empty() && !uuid.starts_with("00000000-") => Ok(uuid),
-                Some(_) | None => Err(why.join("; ")),
-            }
-        })
+        }
+        assert!(uuids.len() < 2, "{app} has two primary histories: {uuids:?}");
+        match uuids.pop_first() {
+            Some(uuid) if why.is_empty() && !uuid.starts_with("00000000-") => Ok(uuid),
+            Some(_) | None => Err(why.join("; ")),
+        }
     }
 
     /// Looks until it is so; prints what it waits for, and ends the test with what it saw last.
