@@ -91,12 +91,10 @@ fn chaos() {
 
 /// Plays a scenario on the shared model or one of its own. A model in which one failed is used no more.
 fn tell(script: &Script, shared: &mut Option<Stage>, seed: u64) -> Result<play::Outcome, String> {
+    // Those with a model of their own come last: the shared one makes room for them.
     let mut stage = match shared.take() {
         Some(stage) if !script.own_model => stage,
-        other => {
-            *shared = other;
-            Stage::new("chaos")
-        }
+        Some(_) | None => Stage::new("chaos"),
     };
     let told = catch_unwind(AssertUnwindSafe(|| {
         if !script.own_model && stage.clusters.is_empty() {
@@ -118,6 +116,7 @@ fn tell(script: &Script, shared: &mut Option<Stage>, seed: u64) -> Result<play::
             complaints.push(text.or_else(|| why.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default());
         }
     }
+    stage.clusters.clear();
     show(&stage.m);
     Err(complaints.join("; "))
 }

@@ -45,7 +45,11 @@ impl Scene<'_> {
             }
             Condition::Refuses(unit) => match self.write_once(unit) {
                 Ok(()) => Err(format!("{unit} takes writes")),
-                Err(why) => so(was_not_done(&why), || why.to_string()),
+                // Where no server listens yet, nothing is taken either.
+                Err(why) => {
+                    let text = why.to_string();
+                    so(was_not_done(&why) || text.contains("Connection refused"), || text)
+                }
             },
             Condition::Serves(unit) => self.write_once(unit).map_err(|why| why.to_string()),
             Condition::Log { app, text } => {

@@ -86,16 +86,22 @@ impl Clients {
     }
 
     /// Ends all clients.
-    pub(crate) fn stop(self) -> Ledger {
+    pub(crate) fn stop(mut self) -> Ledger {
         self.stop.store(true, Ordering::Relaxed);
-        let known = self
-            .writers
+        let known = std::mem::take(&mut self.writers)
             .into_iter()
             .map(|(unit, writer)| (format!("{}:{unit}", self.tag), writer.join().unwrap()))
             .collect();
         let mut anybody = self.anybody.lock().unwrap_or_else(PoisonError::into_inner);
         anybody.look();
         Ledger { known, longest_silence: anybody.longest }
+    }
+}
+
+impl Drop for Clients {
+    /// Also after a failure: the next model has the same addresses.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

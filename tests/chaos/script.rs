@@ -59,7 +59,7 @@ pub(crate) enum Condition {
     Sees { unit: String, size: u32 },
     /// `state {unit} Donor/Desynced`: Galera's word for it.
     State { unit: String, state: String },
-    /// `refuses {unit}`: a write through it is turned down, with Galera's own error.
+    /// `refuses {unit}`: a write through it is turned down, with Galera's own error or because no server listens.
     Refuses(String),
     /// `serves {unit}`: a write through it is acknowledged.
     Serves(String),
