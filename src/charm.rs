@@ -175,6 +175,10 @@ fn primary_now(observation: &Observation, units: BTreeSet<Unit>) -> BTreeSet<Uni
 /// Members of another primary component: asked of those that this one's server does not see. Two of them can only come
 /// of something done by hand, and every client that writes makes it worse.
 fn rivals(observation: &Observation) -> BTreeSet<Unit> {
+    // A view that counts more members than it lists may leave out one of its own; the agent asks again when it is whole.
+    if observation.node.server.primary().is_none_or(|galera| galera.view.len() != galera.size as usize) {
+        return BTreeSet::new();
+    }
     let rivals = primary_now(observation, observation.absent());
     if rivals.is_empty() {
         return rivals;

@@ -39,13 +39,19 @@ fn path(paths: &Paths) -> PathBuf {
     paths.state.join("shown.json")
 }
 
-/// The facts that a status shows: no sequence numbers, no view numbers, nothing that changes by itself.
+/// The facts that a status shows: no sequence numbers, no view numbers, nothing that changes by itself. The view's
+/// addresses are one of them: Galera counts a member before it lists its address, and for that moment the status shows
+/// it as missing, or even as serving apart from us.
 pub fn fingerprint(server: &Server, stalled: bool) -> String {
-    let (size, uuid) = match server {
-        Server::Answers(galera) => (galera.size, galera.uuid.as_ref().map(ToString::to_string).unwrap_or_default()),
-        Server::Stopped | Server::Starting | Server::Silent(_) => (0, String::new()),
+    let (size, view, uuid) = match server {
+        Server::Answers(galera) => (
+            galera.size,
+            galera.view.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            galera.uuid.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ),
+        Server::Stopped | Server::Starting | Server::Silent(_) => (0, String::new(), String::new()),
     };
-    format!("{} {size} {uuid} stalled={stalled}", live::word(server))
+    format!("{} {size} {view} {uuid} stalled={stalled}", live::word(server))
 }
 
 /// Leaves the note.
@@ -63,4 +69,30 @@ pub fn write(paths: &Paths, shown: &Shown) -> anyhow::Result<()> {
 pub fn read(paths: &Paths) -> Option<Shown> {
     let text = file::read_to_string_opt(path(paths)).ok()??;
     serde_json::from_str(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{Galera, LocalState};
+
+    #[test]
+    fn an_address_that_the_view_lists_late_is_news() {
+        let shown = |addresses: &[&str], conf_id| {
+            let galera = Galera {
+                primary: true,
+                connected: true,
+                ready: true,
+                state: LocalState::Synced,
+                uuid: None,
+                seqno: conf_id,
+                conf_id,
+                size: 2,
+                view: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+            };
+            fingerprint(&Server::Answers(galera), false)
+        };
+        assert_ne!(shown(&["10.0.0.1"], Some(1)), shown(&["10.0.0.1", "10.0.0.2"], Some(1)));
+        assert_eq!(shown(&["10.0.0.1", "10.0.0.2"], Some(1)), shown(&["10.0.0.2", "10.0.0.1"], Some(2)));
+    }
 }
