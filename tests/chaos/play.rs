@@ -98,7 +98,15 @@ impl Scene<'_> {
     fn take(&mut self, step: &Step) {
         match step {
             Step::Name { name, role } => {
-                let unit = self.role(role).unwrap_or_else(|| panic!("no unit is {role}"));
+                // Nobody may be it just now, as between two leaders or before a donor is chosen.
+                let begin = Instant::now();
+                let unit = loop {
+                    if let Some(unit) = self.role(role) {
+                        break unit;
+                    }
+                    assert!(begin.elapsed() < Duration::from_secs(20), "no unit is {role}");
+                    std::thread::sleep(Duration::from_millis(100));
+                };
                 self.m.step(&format!("  {name} is {unit}"));
                 self.names.insert(name.clone(), unit);
             }
