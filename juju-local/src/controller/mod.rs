@@ -17,12 +17,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 
 use crate::machine::{Containers, Machines, Mount};
-use crate::model::{Life, State, UnitName};
+use crate::model::{State, UnitName};
 use crate::uniter::agent::{self, ExecRequest, tools_dir};
 use crate::uniter::context::Context;
 
-/// Leases: length and how long before its end it is renewed, in seconds.
-const LEASE: u64 = 60;
 
 /// What the lock protects.
 pub struct World {
@@ -217,45 +215,8 @@ impl Controller {
 
     /// Renews and hands out leadership.
     pub fn leases(&self, world: &mut World) {
-        let now = self.now();
-        let apps: Vec<String> = world.state.applications.keys().cloned().collect();
-        for app in apps {
-            let state = &world.state;
-            let usable = |name: &UnitName| {
-                state
-                    .units
-                    .get(name)
-                    .is_some_and(|u| state.machines.get(&u.machine).is_some_and(|m| m.powered && m.created))
-            };
-            let leader = state.applications[&app].leader.clone();
-            let holds = leader.as_ref().is_some_and(usable);
-            let lapsed = leader.is_none() || (!holds && now > state.applications[&app].lease_until);
-            let next = if lapsed {
-                state
-                    .units_of(&app)
-                    .find(|(name, unit)| unit.life == Life::Alive && usable(name))
-                    .map(|(name, _)| name.clone())
-            } else {
-                None
-            };
-            let Some(application) = world.state.applications.get_mut(&app) else {
-                continue;
-            };
-            if holds {
-                application.lease_until = now + LEASE;
-            } else if lapsed {
-                application.leader = next;
-                application.lease_until = now + LEASE;
-            }
-            let new_leader = application.leader.clone();
-            if new_leader != leader {
-                for (name, unit) in &mut world.state.units {
-                    if name.app == app && Some(name) != new_leader.as_ref() {
-                        unit.local.elected = false;
-                    }
-                }
-            }
-        }
+        let machines = world.state.machines.clone();
+        world.state.leases(self.now(), |_, unit| machines.get(&unit.machine).is_some_and(|m| m.powered && m.created));
     }
 
     /// Takes up machines and units after a restart: what runs goes on, what should run is started.

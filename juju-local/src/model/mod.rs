@@ -3,6 +3,7 @@
 
 mod changes;
 mod faults;
+mod lease;
 pub mod secret;
 pub mod view;
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 use crate::charm_files::Charm;
 pub use changes::{ModelError, random_hex};
 pub use faults::{Faults, Frozen, HookFault, Path, Slow};
+pub use lease::LEASE;
 pub use secret::{Owner, Secret};
 
 /// Everything.

@@ -127,10 +127,7 @@ fn upgrade(controller: &Arc<Controller>, me: &UnitName) {
             let _unused = controller.wait(world, Duration::from_secs(2));
         }
         Ok(()) => {
-            if let Some(unit) = world.state.units.get_mut(me) {
-                unit.local.upgrade_due = unit.local.installed;
-                unit.local.charm_revision = Some(revision);
-            }
+            commit::upgraded(&mut world.state, me, revision);
             controller.save(&world);
         }
     }

@@ -254,6 +254,14 @@ pub fn begin(state: &mut State, me: &UnitName, hook: &HookInfo, now: u64) {
     }
 }
 
+/// The charm's files are those of this revision now.
+pub fn upgraded(state: &mut State, me: &UnitName, revision: u32) {
+    if let Some(unit) = state.units.get_mut(me) {
+        unit.local.upgrade_due = unit.local.installed;
+        unit.local.charm_revision = Some(revision);
+    }
+}
+
 /// Marks a hook as failed: again after 5 s, doubling to 5 min.
 pub fn failed(state: &mut State, me: &UnitName, hook: &HookInfo, now: u64) {
     let Some(unit) = state.units.get_mut(me) else {

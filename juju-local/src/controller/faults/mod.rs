@@ -129,22 +129,8 @@ fn power(controller: &Controller, machine: u32, on: bool) {
 }
 
 fn lead(controller: &Controller, application: &str, unit: String) -> anyhow::Result<()> {
-    let unit = known(controller, unit)?;
-    if unit.app != application {
-        anyhow::bail!("unit {unit} is not a unit of application {application:?}");
-    }
-    let lease_until = controller.now() + super::LEASE;
-    controller.change(|state| {
-        for (other, local) in &mut state.units {
-            if other.app == application && *other != unit {
-                local.local.elected = false;
-            }
-        }
-        if let Some(app) = state.applications.get_mut(application) {
-            app.leader = Some(unit);
-            app.lease_until = lease_until;
-        }
-    });
+    let (unit, now) = (known(controller, unit)?, controller.now());
+    controller.change(|state| state.lead(application, &unit, now))?;
     Ok(())
 }
 
