@@ -18,11 +18,11 @@ use crate::node::{Wanted, agent_service, departure, live, shown};
 use crate::translate;
 
 /// A founding takes a few looks; a pass that still finds new things to do after so many goes on in the next hook.
-const ROUNDS_MAX: usize = 6;
+pub const ROUNDS_MAX: usize = 6;
 
 /// What was seen longer ago than this is not committed: leadership may have gone and come back since, which Juju does
 /// not show. A lease lasts 30 s at least.
-const COMMIT_WITHIN: Duration = Duration::from_secs(15);
+pub const COMMIT_WITHIN: Duration = Duration::from_secs(15);
 
 /// One hook.
 ///

@@ -71,7 +71,8 @@ fn classify(dispatch: Option<&str>, program: &str, me: Option<String>, departing
     }
 }
 
-fn hook(name: &str, me: Option<String>, departing: Option<String>) -> HookName {
+/// What a hook's name, and who departs in it, means to this charm.
+pub fn hook(name: &str, me: Option<String>, departing: Option<String>) -> HookName {
     match name {
         "upgrade-charm" => return HookName::UpgradeCharm,
         // The server cannot run without any of these three: the first one that goes ends it.

@@ -18,11 +18,11 @@ use crate::node::{departure, journal, last_view, observe, outage, shown};
 pub use notify::send as notify;
 
 /// How often the server is looked at when nothing calls.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A change is shown at once; what goes on changing is shown this often.
-const PASS_GAP: Duration = Duration::from_secs(2);
+pub const PASS_GAP: Duration = Duration::from_secs(2);
 /// After a pass that could not run (no controller), the next try.
-const PASS_GAP_FAILED: Duration = Duration::from_secs(15);
+pub const PASS_GAP_FAILED: Duration = Duration::from_secs(15);
 
 /// What the loop has seen last, for everybody who asks.
 type Seen = Arc<Mutex<(Live, Result<(), String>)>>;

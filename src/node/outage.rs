@@ -8,9 +8,9 @@ use crate::host::{Mode, clock, file};
 use crate::mariadb::{Paths, start};
 
 /// With a saved view Galera re-forms the cluster by itself once all are back: that gets its time.
-const GRACE_WITH_VIEW: Duration = Duration::from_secs(45);
+pub const GRACE_WITH_VIEW: Duration = Duration::from_secs(45);
 /// Without one (a clean stop forgets it) nothing will happen by itself.
-const GRACE_WITHOUT: Duration = Duration::from_secs(8);
+pub const GRACE_WITHOUT: Duration = Duration::from_secs(8);
 
 fn path(paths: &Paths) -> PathBuf {
     paths.run.join("outage-since")
