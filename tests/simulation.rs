@@ -1,0 +1,257 @@
+//! The simulation: whole clusters of one to nine units in virtual time, around the real `cluster::decide`, the charm's own
+//! databag texts and `juju-local`'s own engine. A seed draws what goes wrong. First the promises are checked while things
+//! break; then everything mends, and everything must become healthy in time.
+//!
+//! `SEEDS=50000` runs that many, `FIRST=n` begins there, `SEED=n` replays one and prints every event.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test reads its settings, keeps time and stops where it fails"
+)]
+
+#[path = "simulation/galera.rs"]
+mod galera;
+#[path = "simulation/juju.rs"]
+mod juju;
+#[path = "simulation/plan.rs"]
+mod plan;
+#[path = "simulation/power.rs"]
+mod power;
+#[path = "simulation/run.rs"]
+mod run;
+#[path = "simulation/steps.rs"]
+mod steps;
+#[path = "simulation/transfer.rs"]
+mod transfer;
+#[path = "simulation/world.rs"]
+mod world;
+#[path = "simulation/writes.rs"]
+mod writes;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use plan::Plan;
+use run::{Ending, Outcome, run, shrink};
+
+/// Mistakes that the simulation has to find. They are made here, around the decision, and nowhere in the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Planted {
+    /// The journal forgets which permission was used.
+    ForgetsUsedEpoch,
+    /// The gate leaves the permission to bootstrap as it is: every start uses it.
+    KeepsTheFlag,
+    /// Positions are compared the wrong way round.
+    TakesTheLowest,
+    /// `db-init` starts over with every step.
+    ForgetsDbInit,
+    /// Nobody ever calls an outage one.
+    NeverStalled,
+    /// The leader's permission is lost.
+    NeverPermits,
+    /// The agent does not write down whom its server sees.
+    ForgetsTheView,
+}
+
+/// What was seen in one run, or in many.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) faults: std::collections::BTreeMap<&'static str, u64>,
+    pub(crate) hooks: u64,
+    pub(crate) hooks_failed: u64,
+    pub(crate) views: u64,
+    pub(crate) restored: u64,
+    pub(crate) incremental: u64,
+    pub(crate) full: u64,
+    pub(crate) failed_transfers: u64,
+    pub(crate) bootstraps: u64,
+    pub(crate) recoveries: u64,
+    pub(crate) credentials: u64,
+}
+
+impl Stats {
+    fn add(&mut self, other: &Self) {
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        self.hooks += other.hooks;
+        self.hooks_failed += other.hooks_failed;
+        self.views += other.views;
+        self.restored += other.restored;
+        self.incremental += other.incremental;
+        self.full += other.full;
+        self.failed_transfers += other.failed_transfers;
+        self.bootstraps += other.bootstraps;
+        self.recoveries += other.recoveries;
+        self.credentials += other.credentials;
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
+}
+
+/// Everything that many runs came to.
+#[derive(Default)]
+struct Sum {
+    runs: u64,
+    milliseconds: u64,
+    writes: u64,
+    stats: Stats,
+    heals: Vec<u64>,
+    blocked: u64,
+    blocked_for_nothing: u64,
+    failed: Option<(u64, String)>,
+}
+
+impl Sum {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.runs += 1;
+        self.milliseconds += outcome.time;
+        self.writes += outcome.writes;
+        self.stats.add(&outcome.stats);
+        match outcome.ending {
+            Ending::Healed(after) => self.heals.push(after),
+            Ending::Blocked { newest_is_there } => {
+                self.blocked += 1;
+                self.blocked_for_nothing += u64::from(newest_is_there);
+            }
+            Ending::Broken(why) => {
+                // The lowest seed, so that the same range names the same one however threads take turns.
+                if self.failed.as_ref().is_none_or(|(other, _)| seed < *other) {
+                    self.failed = Some((seed, why));
+                }
+            }
+        }
+    }
+
+    fn print(&mut self, wall: f64) {
+        // Most clusters have healed by themselves before the last fault ends.
+        let before = self.heals.iter().filter(|time| **time == 0).count();
+        self.heals.retain(|time| *time > 0);
+        self.heals.sort_unstable();
+        let at = |part: f64| self.heals.get(((self.heals.len() as f64 - 1.0) * part) as usize).copied().unwrap_or(0);
+        let hours = self.milliseconds as f64 / 3_600_000.0;
+        let s = &self.stats;
+        println!(
+            "{} seeds in {wall:.1} s: {hours:.0} cluster-hours, {:.0} per wall minute",
+            self.runs,
+            hours / wall * 60.0
+        );
+        println!("faults: {:?}", s.faults);
+        println!(
+            "hooks {} ({} failed), views {} (restored {}), transfers incremental {} full {} failed {}, bootstraps {}, recoveries {}, writes {}",
+            s.hooks,
+            s.hooks_failed,
+            s.views,
+            s.restored,
+            s.incremental,
+            s.full,
+            s.failed_transfers,
+            s.bootstraps,
+            s.recoveries,
+            self.writes
+        );
+        println!(
+            "healthy when everything mended: {before}; the other {} healed in median {:.0} s, p99 {:.0} s, max {:.0} s; blocked as documented {}, of those with the newest write at hand {}",
+            self.heals.len(),
+            at(0.5) as f64 / 1000.0,
+            at(0.99) as f64 / 1000.0,
+            at(1.0) as f64 / 1000.0,
+            self.blocked,
+            self.blocked_for_nothing
+        );
+    }
+}
+
+/// Runs seeds on all processors until the first failure has been reached from below.
+fn many(first: u64, count: u64, planted: Option<Planted>) -> Sum {
+    let next = AtomicU64::new(first);
+    let sum = Mutex::new(Sum::default());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + count || sum.lock().unwrap().failed.as_ref().is_some_and(|(f, _)| *f < seed) {
+                        return;
+                    }
+                    let outcome = run(&Plan::draw(seed), planted);
+                    sum.lock().unwrap().add(seed, outcome);
+                }
+            });
+        }
+    });
+    sum.into_inner().unwrap()
+}
+
+/// The story of a failure: the shortest list of faults that still fails, and everything that happened.
+fn story(seed: u64, planted: Option<Planted>) -> String {
+    let plan = shrink(Plan::draw(seed), planted);
+    let outcome = run(&plan, planted);
+    let faults = plan.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    format!(
+        "seed {seed} with {} units, shrunk to {} faults:\n{faults}\n\nevents:\n{}\n\n{:?}",
+        plan.units,
+        plan.faults.len(),
+        outcome.log.join("\n"),
+        outcome.ending
+    )
+}
+
+#[test]
+fn promises_hold_and_everything_heals() {
+    if let Some(seed) = setting("SEED") {
+        let plan = Plan::draw(seed);
+        let outcome = run(&plan, None);
+        println!("{}\n{:?}", outcome.log.join("\n"), outcome.ending);
+        if setting("SHRINK").is_some() {
+            println!("{}", story(seed, None));
+        }
+        assert!(!matches!(outcome.ending, Ending::Broken(_)), "{:?}", outcome.ending);
+        return;
+    }
+    let begin = Instant::now();
+    let mut sum = many(setting("FIRST").unwrap_or(1), setting("SEEDS").unwrap_or(2000), None);
+    sum.print(begin.elapsed().as_secs_f64());
+    if let Some((seed, why)) = &sum.failed {
+        panic!("{why}\n{}", story(*seed, None));
+    }
+    // A simulation in which nothing happens would be green too.
+    let s = &sum.stats;
+    let bites = [s.incremental, s.full, s.failed_transfers, s.recoveries, s.restored, s.hooks_failed, sum.writes];
+    assert!(bites.iter().all(|n| *n > 0), "the faults do not bite: {bites:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_events() {
+    for seed in 1..=30 {
+        let plan = Plan::draw(seed);
+        let (one, other) = (run(&plan, None).log, run(&plan, None).log);
+        assert!(!one.is_empty());
+        assert_eq!(one.join("\n"), other.join("\n"), "seed {seed}");
+    }
+}
+
+#[test]
+fn planted_mistakes_are_found() {
+    for (planted, expected, within) in [
+        (Planted::NeverPermits, "not healthy", 5),
+        (Planted::ForgetsDbInit, "db-init", 5),
+        (Planted::NeverStalled, "not healthy", 200),
+        (Planted::TakesTheLowest, "is lost", 400),
+        (Planted::ForgetsUsedEpoch, "permission", 200),
+        (Planted::ForgetsTheView, "is lost", 800),
+        (Planted::KeepsTheFlag, "", 200),
+    ] {
+        let begin = Instant::now();
+        let sum = many(1, within, Some(planted));
+        let Some((seed, why)) = sum.failed else {
+            panic!("{planted:?} was not found within {within} seeds");
+        };
+        println!("planted {planted:?}: found by seed {seed} in {:.1} s: {why}", begin.elapsed().as_secs_f64());
+        assert!(why.contains(expected), "{planted:?} was not found by {expected:?}, but {why}");
+    }
+}

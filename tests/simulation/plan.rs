@@ -1,0 +1,166 @@
+//! What goes wrong in one run, and when: a list drawn from a seed. A run is determined by its seed and this list, so that a
+//! shorter list with the same seed is a smaller story.
+
+use std::fmt;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+/// Milliseconds of virtual time.
+pub(crate) type Ms = u64;
+pub(crate) const SECOND: Ms = 1000;
+pub(crate) const MINUTE: Ms = 60 * SECOND;
+
+/// One thing that goes wrong, or is done by an operator. Units are picked by an index among those that are there at that
+/// moment, so that a list stays meaningful when others are dropped from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// These lose their power, the next always a little later than the one before.
+    PowerCut { picks: Vec<usize>, stagger: Ms, off: Ms },
+    /// The machines are shut down in order and switched on again.
+    ShutDown { picks: Vec<usize>, stagger: Ms, off: Ms },
+    /// The server is killed; systemd starts it again.
+    KillServer { pick: usize },
+    /// The server stands still (a debugger, a disk that does not answer).
+    FreezeServer { pick: usize, last: Ms },
+    /// The whole machine stands still, hooks and agents too (a virtual machine that is paused).
+    FreezeMachine { pick: usize, last: Ms },
+    /// The network falls into groups; one of them keeps the controller.
+    Partition { sides: Vec<u8>, controller: u8, last: Ms },
+    /// The running hook is killed, or the next one.
+    KillHook { pick: usize },
+    /// Juju refuses what the next hook writes.
+    RefuseCommit { pick: usize },
+    /// Leadership moves.
+    Lead { pick: usize },
+    /// Nobody can talk to Juju.
+    ControllerDown { last: Ms },
+    /// A machine loses its power, and its data volume comes back empty.
+    DiskLost { pick: usize, off: Ms },
+    /// `juju add-unit`.
+    Add,
+    /// `juju remove-unit`.
+    Remove { pick: usize },
+    /// Clients write much faster for a while: caches no longer reach back far.
+    Burst { writes: u32 },
+}
+
+impl Fault {
+    /// Its kind, for the table.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::PowerCut { .. } => "power cut",
+            Self::ShutDown { .. } => "shutdown",
+            Self::KillServer { .. } => "server killed",
+            Self::FreezeServer { .. } => "server frozen",
+            Self::FreezeMachine { .. } => "machine frozen",
+            Self::Partition { .. } => "partition",
+            Self::KillHook { .. } => "hook killed",
+            Self::RefuseCommit { .. } => "commit refused",
+            Self::Lead { .. } => "leader moved",
+            Self::ControllerDown { .. } => "controller down",
+            Self::DiskLost { .. } => "disk lost",
+            Self::Add => "unit added",
+            Self::Remove { .. } => "unit removed",
+            Self::Burst { .. } => "burst of writes",
+        }
+    }
+}
+
+/// A fault with its moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Timed {
+    pub(crate) at: Ms,
+    pub(crate) fault: Fault,
+}
+
+impl fmt::Display for Timed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", clock(self.at), self.fault)
+    }
+}
+
+/// Everything that determines a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) units: u32,
+    pub(crate) faults: Vec<Timed>,
+    /// When the faults stop and everything mends.
+    pub(crate) mend_at: Ms,
+}
+
+/// At most so many units: more only slow every commit down, and `min-cluster-size` goes no further.
+pub(crate) const UNITS_MAX: u32 = 9;
+
+impl Plan {
+    /// Draws a plan.
+    pub(crate) fn draw(seed: u64) -> Self {
+        // Another stream than the run's own, which must not change when faults are dropped.
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x6a75_6a75);
+        let units = *pick(&mut rng, &[1, 2, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7, 8, UNITS_MAX]);
+        // A quarter of the runs breaks things while the cluster forms, the rest lets it form first.
+        let begin = if rng.random_ratio(1, 4) { 10 * SECOND } else { 4 * MINUTE };
+        let length = rng.random_range(3..=12) * MINUTE;
+        let count = rng.random_range(1..=9);
+        let mut faults: Vec<Timed> = (0..count)
+            .map(|_| Timed { at: begin + rng.random_range(0..length), fault: draw(&mut rng, units) })
+            .collect();
+        faults.sort_by_key(|timed| timed.at);
+        Self { seed, units, faults, mend_at: begin + length }
+    }
+}
+
+fn pick<'a, T>(rng: &mut StdRng, items: &'a [T]) -> &'a T {
+    &items[rng.random_range(0..items.len())]
+}
+
+fn draw(rng: &mut StdRng, units: u32) -> Fault {
+    let span = |rng: &mut StdRng| {
+        let longest = *pick(rng, &[3 * SECOND, 20 * SECOND, 90 * SECOND, 4 * MINUTE]);
+        rng.random_range(500..longest)
+    };
+    let any = |rng: &mut StdRng| rng.random_range(0..16);
+    // Mostly one, sometimes some, often all: full stops are what recoveries are for.
+    let some = |rng: &mut StdRng| -> Vec<usize> {
+        let first: usize = rng.random_range(0..16);
+        let count = match rng.random_range(0..6) {
+            0 | 1 => 1,
+            2 => rng.random_range(1..=units as usize),
+            3 => (units as usize).div_ceil(2),
+            _ => units as usize + 1,
+        };
+        (first..first + count).collect()
+    };
+    match rng.random_range(0..22) {
+        0..=2 => {
+            let stagger = *pick(rng, &[0, 0, 300, 2 * SECOND, 8 * SECOND]);
+            Fault::PowerCut { picks: some(rng), stagger, off: span(rng) }
+        }
+        3 | 4 => {
+            let stagger = *pick(rng, &[0, 400, 3 * SECOND, 10 * SECOND]);
+            Fault::ShutDown { picks: some(rng), stagger, off: span(rng) }
+        }
+        5 | 6 => Fault::KillServer { pick: any(rng) },
+        7 => Fault::FreezeServer { pick: any(rng), last: span(rng) },
+        8 => Fault::FreezeMachine { pick: any(rng), last: span(rng) },
+        9..=11 => {
+            let groups = rng.random_range(2..=3);
+            let sides = (0..16).map(|_| rng.random_range(0..groups)).collect();
+            Fault::Partition { sides, controller: rng.random_range(0..groups), last: span(rng) }
+        }
+        12 | 13 => Fault::KillHook { pick: any(rng) },
+        14 => Fault::RefuseCommit { pick: any(rng) },
+        15 => Fault::Lead { pick: any(rng) },
+        16 => Fault::ControllerDown { last: span(rng) },
+        17 => Fault::DiskLost { pick: any(rng), off: span(rng) },
+        18 => Fault::Add,
+        19 | 20 => Fault::Remove { pick: any(rng) },
+        _ => Fault::Burst { writes: rng.random_range(20..200) },
+    }
+}
+
+/// Virtual time as it is printed.
+pub(crate) fn clock(at: Ms) -> String {
+    format!("{:02}:{:02}:{:02}.{:03}", at / (60 * MINUTE), at / MINUTE % 60, at / SECOND % 60, at % SECOND)
+}

@@ -1,0 +1,139 @@
+//! Machines lose their power and get it back; what stood still goes on; everything mends.
+
+use mariadb_galera::cluster::{Holds, Unit};
+
+use super::galera::Process;
+use super::juju::{APP, PEERS, name};
+use super::plan::SECOND;
+use super::world::{Event, Permission, Switch, Volume, World};
+
+/// A hole that is known and open: a unit that was chosen to restart the cluster, and loses its volume before it has done so,
+/// keeps everybody waiting for it: it is still planned, has not used its permission, and cannot. So does one whose answer to
+/// the call outlives the volume that it speaks of, because the two lie on different disks.
+const LOST_BY_THE_CHOSEN: bool = false;
+
+impl World {
+    pub(crate) fn created(&mut self, unit: &Unit) {
+        let id = self.state.units[&name(unit)].machine;
+        let address = self.machines[unit].address.to_string();
+        if let Some(machine) = self.state.machines.get_mut(&id) {
+            (machine.created, machine.address) = (true, address);
+        }
+        self.machine(unit).created = true;
+        self.version += 1;
+        self.after(0, Event::Look(unit.clone()));
+    }
+
+    pub(crate) fn power(&mut self, unit: &Unit, switch: Switch) {
+        let Some(machine) = self.machines.get(unit) else {
+            return;
+        };
+        let (powered, created) = (machine.powered, machine.created);
+        match switch {
+            Switch::On if !powered => self.power_on(unit),
+            Switch::Cut if powered && created => self.power_off(unit, true),
+            Switch::ShutDown if powered && created => {
+                self.server_leaves(unit);
+                self.power_off(unit, false);
+            }
+            Switch::CutAndLoseDisk if powered && created && self.others_hold_everything(unit) => {
+                self.power_off(unit, true);
+                self.say(format!("{unit}: the data volume is lost"));
+                self.copies_went = true;
+                self.machine(unit).volume = Volume::empty();
+            }
+            Switch::On | Switch::Cut | Switch::ShutDown | Switch::CutAndLoseDisk => {}
+        }
+    }
+
+    /// Losing the only copy of an acknowledged write is no story that a charm can end well: then a person restores a
+    /// backup. Nor is a volume lost that has a journal entry only, because then nothing is.
+    fn others_hold_everything(&self, unit: &Unit) -> bool {
+        let Some(acknowledged) = self.writes.acknowledged else {
+            return false;
+        };
+        let open = &self.state.relations[&PEERS].app_bags[APP].values.get("recovery");
+        let chosen = open.is_some_and(|text| text.contains(&format!("\"unit\":\"{unit}\"")));
+        if !LOST_BY_THE_CHOSEN && (chosen || self.machines[unit].answer.is_some()) {
+            return false;
+        }
+        let planned = self.planned();
+        self.machines.iter().any(|(other, m)| {
+            let whole = matches!(m.volume.holds, Holds::History(_))
+                && m.volume.tip.is_some_and(|tip| self.writes.holds(tip, acknowledged));
+            other != unit && planned.contains(other) && whole
+        })
+    }
+
+    fn set_power(&mut self, unit: &Unit, on: bool) {
+        let id = self.state.units[&name(unit)].machine;
+        if let Some(machine) = self.state.machines.get_mut(&id) {
+            machine.powered = on;
+            machine.boot += u32::from(on);
+        }
+        self.version += 1;
+        self.machine(unit).powered = on;
+        self.after(0, Event::Links);
+    }
+
+    fn power_off(&mut self, unit: &Unit, silent: bool) {
+        self.say(format!("{unit}: power off"));
+        self.server_dies(unit, silent);
+        self.set_power(unit, false);
+        let machine = self.machine(unit);
+        machine.frozen = false;
+        machine.server = Process::Down;
+        if machine.hook.take().is_some_and(|hook| hook.noted) && machine.volume.holds == Holds::Nothing {
+            // Cut off while it made the system tables.
+            machine.volume.holds = Holds::Unclear("data without grastate.dat".to_owned());
+        }
+        (machine.outage_since, machine.pass_wanted, machine.pass_failed) = (None, false, false);
+        if let (Some(Permission::Bootstrap { from: None }), Holds::Nothing) =
+            (&machine.permission, &machine.volume.holds)
+        {
+            machine.volume.holds = Holds::Unclear("data without grastate.dat".to_owned());
+        }
+    }
+
+    fn power_on(&mut self, unit: &Unit) {
+        self.say(format!("{unit}: power on"));
+        self.set_power(unit, true);
+        let boot = self.draw(4 * SECOND..20 * SECOND);
+        self.start_server(unit, boot);
+    }
+
+    pub(crate) fn thaw(&mut self, unit: &Unit, whole_machine: bool) {
+        let Some(machine) = self.machines.get_mut(unit) else {
+            return;
+        };
+        if whole_machine {
+            machine.frozen = false;
+        } else if let Some(node) = machine.node_mut() {
+            node.frozen = false;
+        }
+        self.version += 1;
+        self.after(0, Event::Links);
+    }
+
+    /// The faults are over: power, network, controller and everything that stood still come back.
+    pub(crate) fn mend(&mut self) {
+        self.say("everything mends");
+        self.mended = true;
+        (self.controller_up, self.sides, self.burst) = (true, None, 0);
+        self.version += 1;
+        for unit in self.machines.keys().cloned().collect::<Vec<_>>() {
+            let machine = self.machine(&unit);
+            (machine.kill_next_hook, machine.refuse_next, machine.frozen) = (false, false, false);
+            if let Some(node) = machine.node_mut() {
+                node.frozen = false;
+            }
+            if !machine.powered {
+                self.power_on(&unit);
+            }
+        }
+        let now = self.seconds();
+        self.state.application(APP).expect("the application is there");
+        self.state.leases(now, |_, _| true);
+        self.after(0, Event::Links);
+    }
+}

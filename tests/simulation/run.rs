@@ -1,0 +1,189 @@
+//! One run from its plan to its end, and the search for a shorter plan that ends the same way.
+
+use mariadb_galera::cluster::{Holds, Unit};
+
+use super::juju::{APP, PEERS};
+use super::plan::{MINUTE, Ms, Plan, SECOND};
+use super::world::{Event, World, name};
+use super::{Planted, Stats};
+
+/// Within this time after the last fault everything must be healthy.
+const HEAL_WITHIN: Ms = 20 * MINUTE;
+/// Healthy for so long is healthy.
+const STAYS: Ms = 10 * SECOND;
+/// So long in a state that asks for a person is waiting for one.
+const BLOCKED_FOR: Ms = 6 * MINUTE;
+
+/// A hole that is known and open: a call names those who were members when it was opened. One that has received its copy and
+/// has not said so yet is left out for good, and those who answered wait for it (`members-gone`) while nobody calls it.
+const CALLS_ARE_WIDENED: bool = false;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Healthy so many milliseconds after everything mended.
+    Healed(Ms),
+    /// In the state that the documents name for what has happened; a person decides.
+    Blocked {
+        /// The newest acknowledged write is on a volume that is there: waiting was caution, and no more.
+        newest_is_there: bool,
+    },
+    /// A promise was broken.
+    Broken(String),
+}
+
+pub(crate) struct Outcome {
+    pub(crate) ending: Ending,
+    pub(crate) log: Vec<String>,
+    pub(crate) stats: Stats,
+    pub(crate) time: Ms,
+    pub(crate) writes: u64,
+}
+
+/// Runs a plan to its end.
+pub(crate) fn run(plan: &Plan, planted: Option<Planted>) -> Outcome {
+    let mut world = World::new(plan.clone(), planted);
+    world.at(SECOND, Event::Second);
+    let (mut healthy_since, mut blocked_since) = (None, None);
+    let ending = loop {
+        let Some(event) = world.next() else {
+            break Ending::Broken("nothing is left to happen".to_owned());
+        };
+        let second = matches!(event, Event::Second);
+        world.happen(event);
+        if let Some(why) = world.broken.clone() {
+            break Ending::Broken(why);
+        }
+        if !second || !world.mended {
+            continue;
+        }
+        let health = world.healthy();
+        if health.is_err() {
+            healthy_since = None;
+        }
+        let since = *healthy_since.get_or_insert(world.now);
+        if health.is_ok() && world.now - since >= STAYS {
+            break Ending::Healed(since - plan.mend_at);
+        }
+        if !world.waits_for_a_person() {
+            blocked_since = None;
+        } else if world.now - *blocked_since.get_or_insert(world.now) >= BLOCKED_FOR {
+            break Ending::Blocked { newest_is_there: world.newest_is_there() };
+        }
+        if let (Err(why), true) = (health, world.now > plan.mend_at + HEAL_WITHIN) {
+            break Ending::Broken(format!("not healthy {} min after everything mended: {why}", HEAL_WITHIN / MINUTE));
+        }
+    };
+    Outcome { ending, log: world.log, stats: world.stats, time: world.now, writes: world.writes.count }
+}
+
+impl World {
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Created(unit) => self.created(&unit),
+            Event::Look(unit) => self.look(&unit),
+            Event::Hook(unit, number) => self.go_on(&unit, number),
+            Event::Links => self.links(),
+            Event::Up(unit, pid) => self.server_up(&unit, pid),
+            Event::Tired(unit, pid) => self.tired(&unit, pid),
+            Event::Transfer(unit, pid) => self.transfer(&unit, pid),
+            Event::Transferred(unit, pid) => self.transferred(&unit, pid),
+            Event::CaughtUp(unit, pid) => self.caught_up(&unit, pid),
+            Event::Apply(unit, pid) => self.apply_writes(&unit, pid),
+            Event::Write => self.write(),
+            // Faults that end after the mend would be faults after it.
+            Event::Fault(_) | Event::Power(..) | Event::Thaw(..) | Event::MendNetwork | Event::ControllerUp
+                if self.mended => {}
+            Event::Fault(index) => self.fault(index),
+            Event::Power(unit, switch) => self.power(&unit, switch),
+            Event::Thaw(unit, whole) => self.thaw(&unit, whole),
+            Event::MendNetwork => {
+                self.say("the network is mended");
+                self.sides = None;
+                self.version += 1;
+                self.after(0, Event::Links);
+            }
+            Event::ControllerUp => {
+                self.say("the controller is back");
+                self.controller_up = true;
+                self.version += 1;
+            }
+            Event::Mend => self.mend(),
+            Event::Second => {
+                self.leases();
+                self.after(SECOND, Event::Second);
+            }
+        }
+    }
+
+    /// A hole that is known and open: when a unit is removed while a call is open, those who have answered go on naming it as
+    /// the one they wait for, where `members-gone` would be the truth. Nothing but the words is wrong: removing it was the
+    /// operator's part, and nobody goes on from an older copy.
+    fn waits_for_the_removed(&self, message: &str) -> bool {
+        let named = message.strip_prefix("answering-call: ").and_then(|text| text.split_once("position of "));
+        named.and_then(|(_, rest)| rest.split_once(';')).is_some_and(|(units, _)| {
+            units.split(", ").all(|unit| self.state.units.keys().all(|there| there.to_string() != unit))
+        })
+    }
+
+    /// Whether every unit is in a state that the documents name for units that were removed and volumes that were lost
+    /// (`docs/cluster-states.md`): `members-gone`, `no-usable-copy` and `no-member-left`. Newcomers wait beside them.
+    fn waits_for_a_person(&self) -> bool {
+        let said = |word: &str| {
+            let mut units = self.state.units.values();
+            units.any(|unit| unit.workload.message.starts_with(word))
+        };
+        let stale = || self.state.units.values().any(|unit| self.waits_for_the_removed(&unit.workload.message));
+        if !CALLS_ARE_WIDENED && said("members-gone: ") && self.somebody_was_not_called() {
+            return true;
+        }
+        self.copies_went && (said("members-gone: ") || said("no-member-left: ") || said("no-usable-copy: ") || stale())
+    }
+
+    /// Whether the open call leaves out somebody who holds a copy.
+    fn somebody_was_not_called(&self) -> bool {
+        let bag = &self.state.relations[&PEERS].app_bags[APP].values;
+        let called = |unit: &Unit| bag.get("recovery").is_none_or(|text| text.contains(&format!("\"{unit}\"")));
+        self.machines.iter().any(|(unit, m)| matches!(m.volume.holds, Holds::History(_)) && !called(unit))
+    }
+
+    fn newest_is_there(&self) -> bool {
+        let newest = self.writes.acknowledged;
+        let has = |unit: &Unit| {
+            let volume = &self.machines[unit].volume;
+            let whole = matches!(volume.holds, Holds::History(_)) && self.state.units.contains_key(&name(unit));
+            whole && newest.is_none_or(|w| volume.tip.is_some_and(|tip| self.writes.holds(tip, w)))
+        };
+        self.machines.keys().any(has)
+    }
+}
+
+/// Drops faults from a failing plan while it still fails for the same kind of reason: halves first, then single ones.
+pub(crate) fn shrink(plan: Plan, planted: Option<Planted>) -> Plan {
+    let kind = |plan: &Plan| match run(plan, planted).ending {
+        Ending::Broken(why) => why
+            .split_whitespace()
+            .find(|w| ["lost:", "healthy", "components"].contains(w))
+            .map_or_else(|| Some(String::new()), |word| Some(word.to_owned())),
+        Ending::Healed(_) | Ending::Blocked { .. } => None,
+    };
+    let Some(wanted) = kind(&plan) else {
+        return plan;
+    };
+    let mut best = plan;
+    let mut size = best.faults.len().div_ceil(2);
+    while size > 0 {
+        let mut from = 0;
+        while from < best.faults.len() {
+            let mut shorter = best.clone();
+            shorter.faults.drain(from..(from + size).min(best.faults.len()));
+            if kind(&shorter).as_ref() == Some(&wanted) {
+                best = shorter;
+            } else {
+                from += size;
+            }
+        }
+        size = if size == 1 { 0 } else { size.div_ceil(2) };
+    }
+    best
+}

@@ -1,0 +1,475 @@
+//! Everything that there is in one run: machines with volumes and servers, the engine's model, the network, and the queue of
+//! what happens next. Time is a number; nothing here looks at a clock.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use juju_local::model::{State, UnitName};
+use mariadb_galera::cluster::{Answer, ClusterUuid, DbInit, Epoch, Holds, JournalEntry, LastView, Position, Unit};
+use mariadb_galera::model::peer_data::Bag;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::galera::{Link, Process, View};
+use super::juju::Running;
+use super::plan::{Fault, Ms, Plan, clock};
+use super::writes::Writes;
+use super::{Planted, Stats};
+
+/// A hole that is known and open: a member that is taken into a newer primary component, and dies before it has received what
+/// was written there, has not noted that component: only full members note their view. When the one that holds those
+/// writes is then removed, the others go on from their older copy in silence, where `members-gone` would be the truth.
+const REMOVES_WHOM_NOBODY_NOTED: bool = false;
+
+/// What a data volume holds: it survives everything but its own loss.
+#[derive(Clone, Debug)]
+pub(crate) struct Volume {
+    pub(crate) journal: Option<JournalEntry>,
+    pub(crate) holds: Holds,
+    /// The last write that is on disk; an index into [`Writes`].
+    pub(crate) tip: Option<usize>,
+    /// Galera's saved view: there after a crash, gone after a clean stop.
+    pub(crate) saved_view: Option<View>,
+    /// The last view in which this was a full member.
+    pub(crate) full_in: Option<u64>,
+    /// What the agent has written down, by branch.
+    pub(crate) last_view: BTreeMap<Epoch, LastView>,
+    /// The oldest sequence number in the write-set cache.
+    pub(crate) cache_from: u64,
+    pub(crate) aside: Vec<String>,
+    /// The data directory exists, be it empty: without one the server does not start.
+    pub(crate) directory: bool,
+    /// The highest db-init that it ever had, whatever its journal says.
+    pub(crate) reached: DbInit,
+}
+
+impl Volume {
+    pub(crate) fn empty() -> Self {
+        Self {
+            journal: None,
+            holds: Holds::Nothing,
+            tip: None,
+            saved_view: None,
+            full_in: None,
+            last_view: BTreeMap::new(),
+            cache_from: 0,
+            aside: Vec::new(),
+            directory: false,
+            reached: DbInit::New,
+        }
+    }
+}
+
+/// What the gate lets the server do when it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Permission {
+    Join,
+    Bootstrap { from: Option<Position> },
+}
+
+/// What the last hook pass has left for the agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    pub(crate) fingerprint: String,
+    pub(crate) look_again_s: Option<u32>,
+    pub(crate) units: BTreeMap<IpAddr, String>,
+}
+
+/// The server's files, as far as they matter here.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    pub(crate) members: BTreeSet<IpAddr>,
+    pub(crate) group: String,
+}
+
+/// One machine with its unit.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) address: IpAddr,
+    pub(crate) created: bool,
+    pub(crate) powered: bool,
+    pub(crate) frozen: bool,
+    pub(crate) volume: Volume,
+    pub(crate) installed: bool,
+    pub(crate) permission: Option<Permission>,
+    pub(crate) files: Option<Files>,
+    pub(crate) answer: Option<Answer>,
+    pub(crate) leaving: bool,
+    pub(crate) credentials_seen: u32,
+    pub(crate) note: Option<Note>,
+    /// In the run directory: a reboot forgets it.
+    pub(crate) outage_since: Option<Ms>,
+    pub(crate) server: Process,
+    /// Raised with every start and end of the server's process: what was meant for an older one is void.
+    pub(crate) pid: u64,
+    pub(crate) hook: Option<Running>,
+    pub(crate) hook_number: u64,
+    pub(crate) kill_next_hook: bool,
+    pub(crate) refuse_next: bool,
+    /// The agent has asked for a pass, and it has not run.
+    pub(crate) pass_wanted: bool,
+    pub(crate) pass_failed: bool,
+    pub(crate) last_pass: Ms,
+    /// The model's number when the engine was last asked.
+    pub(crate) polled: u64,
+    /// Other units' databags as the last hook read them.
+    pub(crate) heard: BTreeMap<UnitName, Bag>,
+}
+
+/// What happens at a moment.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Created(Unit),
+    /// The agent's loop, and the engine's.
+    Look(Unit),
+    Hook(Unit, u64),
+    Links,
+    /// A server's process is as far as to join its group.
+    Up(Unit, u64),
+    /// A server that found no primary component gives up, and is started again.
+    Tired(Unit, u64),
+    Transfer(Unit, u64),
+    Transferred(Unit, u64),
+    CaughtUp(Unit, u64),
+    Apply(Unit, u64),
+    Write,
+    Fault(usize),
+    Power(Unit, Switch),
+    Thaw(Unit, bool),
+    MendNetwork,
+    ControllerUp,
+    Mend,
+    /// Leases are looked at, and whether everything is healthy.
+    Second,
+}
+
+/// What becomes of a machine's power.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Switch {
+    Cut,
+    CutAndLoseDisk,
+    ShutDown,
+    On,
+}
+
+/// An entry of the queue; of two at one moment the one that was entered first.
+struct Entry(Ms, u64, Event);
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+impl Eq for Entry {}
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}
+
+/// All of it.
+pub(crate) struct World {
+    pub(crate) now: Ms,
+    queue: BinaryHeap<Reverse<Entry>>,
+    order: u64,
+    pub(crate) rng: StdRng,
+    pub(crate) state: State,
+    /// Raised whenever the model may have changed.
+    pub(crate) version: u64,
+    pub(crate) machines: BTreeMap<Unit, Machine>,
+    pub(crate) controller_up: bool,
+    /// The side of each unit's network; the controller's side.
+    pub(crate) sides: Option<(BTreeMap<Unit, u8>, u8)>,
+    pub(crate) links: BTreeMap<(Unit, Unit), Link>,
+    pub(crate) views: u64,
+    pub(crate) writes: Writes,
+    pub(crate) histories: u32,
+    pub(crate) burst: u32,
+    /// How many write-sets the caches hold.
+    pub(crate) cache: u64,
+    /// A unit was removed, or a volume lost: the one thing that a person may have to decide about.
+    pub(crate) copies_went: bool,
+    /// Permissions that became visible, and those that were used.
+    pub(crate) granted: BTreeSet<(Epoch, Unit)>,
+    pub(crate) used: BTreeSet<Epoch>,
+    pub(crate) epoch: Epoch,
+    pub(crate) planted: Option<Planted>,
+    pub(crate) broken: Option<String>,
+    pub(crate) log: Vec<String>,
+    pub(crate) stats: Stats,
+    pub(crate) plan: Plan,
+    pub(crate) mended: bool,
+}
+
+pub(crate) fn name(unit: &Unit) -> UnitName {
+    UnitName { app: unit.app().to_owned(), number: unit.number() }
+}
+
+pub(crate) fn unit_of(name: &UnitName) -> Unit {
+    name.to_string().parse().expect("the engine's names are units")
+}
+
+impl World {
+    pub(crate) fn say(&mut self, what: impl fmt::Display) {
+        self.log.push(format!("{} {what}", clock(self.now)));
+    }
+
+    pub(crate) fn break_promise(&mut self, what: String) {
+        self.say(format!("BROKEN: {what}"));
+        self.broken.get_or_insert(what);
+    }
+
+    pub(crate) fn at(&mut self, at: Ms, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Entry(at, self.order, event)));
+    }
+
+    pub(crate) fn after(&mut self, delay: Ms, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    pub(crate) fn draw(&mut self, range: std::ops::Range<Ms>) -> Ms {
+        self.rng.random_range(range)
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let Reverse(Entry(at, _, event)) = self.queue.pop()?;
+        self.now = at;
+        Some(event)
+    }
+
+    pub(crate) fn seconds(&self) -> u64 {
+        self.now / 1000
+    }
+
+    pub(crate) fn machine(&mut self, unit: &Unit) -> &mut Machine {
+        self.machines.get_mut(unit).expect("the machine is there")
+    }
+
+    /// Units that are there and meant to stay.
+    pub(crate) fn planned(&self) -> BTreeSet<Unit> {
+        let alive = self.state.units.iter().filter(|(_, u)| u.life == juju_local::model::Life::Alive);
+        alive.map(|(name, _)| unit_of(name)).collect()
+    }
+
+    pub(crate) fn pick(&self, index: usize) -> Option<Unit> {
+        let units: Vec<&Unit> = self.machines.keys().collect();
+        (!units.is_empty()).then(|| units[index % units.len()].clone())
+    }
+
+    /// Whether packets go from one machine to the other.
+    pub(crate) fn reaches(&self, a: &Unit, b: &Unit) -> bool {
+        let (Some(one), Some(other)) = (self.machines.get(a), self.machines.get(b)) else {
+            return false;
+        };
+        let side = |unit: &Unit| self.sides.as_ref().map(|(sides, _)| sides.get(unit).copied().unwrap_or(0));
+        one.powered && other.powered && !one.frozen && !other.frozen && side(a) == side(b)
+    }
+
+    /// Whether a unit's agent can talk to Juju.
+    pub(crate) fn reaches_controller(&self, unit: &Unit) -> bool {
+        let there = self.machines.get(unit).is_some_and(|m| m.powered && m.created && !m.frozen);
+        let side = self.sides.as_ref().is_none_or(|(sides, own)| sides.get(unit).copied().unwrap_or(0) == *own);
+        self.controller_up && there && side
+    }
+
+    pub(crate) fn new(plan: Plan, planted: Option<Planted>) -> Self {
+        let mut rng = StdRng::seed_from_u64(plan.seed);
+        let cache = [15, 60, 400][rng.random_range(0..3)];
+        let mut world = Self {
+            now: 0,
+            queue: BinaryHeap::new(),
+            order: 0,
+            rng,
+            state: super::juju::model(),
+            version: 1,
+            machines: BTreeMap::new(),
+            controller_up: true,
+            sides: None,
+            links: BTreeMap::new(),
+            views: 0,
+            writes: Writes::default(),
+            histories: 0,
+            burst: 0,
+            cache,
+            copies_went: false,
+            granted: BTreeSet::new(),
+            used: BTreeSet::new(),
+            epoch: Epoch::default(),
+            planted,
+            broken: None,
+            log: Vec::new(),
+            stats: Stats::default(),
+            plan,
+            mended: false,
+        };
+        (0..world.plan.units).for_each(|_| world.add_unit());
+        for (index, timed) in world.plan.faults.clone().iter().enumerate() {
+            world.at(timed.at, Event::Fault(index));
+        }
+        world.at(world.plan.mend_at, Event::Mend);
+        world.at(20_000, Event::Write);
+        world
+    }
+
+    pub(crate) fn add_unit(&mut self) {
+        let now = self.seconds();
+        let name = self.state.add_unit(super::juju::APP, None, now).expect("the application is there");
+        let unit = unit_of(&name);
+        // The order of addresses is another than that of the units: the founder is not always the first.
+        let low = (u64::from(name.number) * 37 + self.plan.seed * 11) % 199 + 2;
+        let address =
+            IpAddr::V4(Ipv4Addr::new(10, 0, u8::try_from(name.number).unwrap_or(0), u8::try_from(low).unwrap_or(0)));
+        let machine = Machine {
+            address,
+            created: false,
+            powered: true,
+            frozen: false,
+            volume: Volume::empty(),
+            installed: false,
+            permission: None,
+            files: None,
+            answer: None,
+            leaving: false,
+            credentials_seen: 0,
+            note: None,
+            outage_since: None,
+            server: Process::Down,
+            pid: 0,
+            hook: None,
+            hook_number: 0,
+            kill_next_hook: false,
+            refuse_next: false,
+            pass_wanted: false,
+            pass_failed: false,
+            last_pass: 0,
+            polled: 0,
+            heard: BTreeMap::new(),
+        };
+        self.machines.insert(unit.clone(), machine);
+        let delay = self.draw(5000..40_000);
+        self.after(delay, Event::Created(unit));
+    }
+
+    /// A history's name.
+    pub(crate) fn new_history(&mut self) -> ClusterUuid {
+        self.histories += 1;
+        format!("{:08x}-0000-4000-8000-000000000000", self.histories).parse().expect("a UUID")
+    }
+
+    /// A fault happens.
+    pub(crate) fn fault(&mut self, index: usize) {
+        let fault = self.plan.faults[index].fault.clone();
+        *self.stats.faults.entry(fault.kind()).or_default() += 1;
+        self.say(format!("FAULT {fault:?}"));
+        match fault {
+            Fault::PowerCut { picks, stagger, off } => self.powers(&picks, stagger, off, Switch::Cut),
+            Fault::ShutDown { picks, stagger, off } => self.powers(&picks, stagger, off, Switch::ShutDown),
+            Fault::DiskLost { pick, off } => self.powers(&[pick], 0, off, Switch::CutAndLoseDisk),
+            Fault::KillServer { pick } => {
+                if let Some(unit) = self.pick(pick) {
+                    self.server_dies(&unit, false);
+                }
+            }
+            Fault::FreezeServer { pick, last } => {
+                if let Some(unit) = self.pick(pick) {
+                    if self.freeze_server(&unit) {
+                        self.after(last, Event::Thaw(unit, false));
+                    }
+                }
+            }
+            Fault::FreezeMachine { pick, last } => {
+                if let Some(unit) = self.pick(pick).filter(|unit| self.machines[unit].powered) {
+                    self.machine(&unit).frozen = true;
+                    self.after(last, Event::Thaw(unit, true));
+                }
+            }
+            Fault::Partition { sides, controller, last } => {
+                let sides = self.machines.keys().enumerate().map(|(i, unit)| (unit.clone(), sides[i % sides.len()]));
+                self.sides = Some((sides.collect(), controller));
+                self.after(last, Event::MendNetwork);
+            }
+            Fault::KillHook { pick } => {
+                if let Some(unit) = self.pick(pick) {
+                    self.machine(&unit).kill_next_hook = true;
+                }
+            }
+            Fault::RefuseCommit { pick } => {
+                if let Some(unit) = self.pick(pick) {
+                    self.machine(&unit).refuse_next = true;
+                }
+            }
+            Fault::Lead { pick } => {
+                if let Some(unit) = self.pick(pick) {
+                    let now = self.seconds();
+                    self.state.lead(super::juju::APP, &name(&unit), now).expect("the unit is there");
+                }
+            }
+            Fault::ControllerDown { last } => {
+                self.controller_up = false;
+                self.after(last, Event::ControllerUp);
+            }
+            Fault::Add => {
+                if self.machines.len() < super::plan::UNITS_MAX as usize {
+                    self.add_unit();
+                }
+            }
+            Fault::Remove { pick } => self.remove(pick),
+            Fault::Burst { writes } => self.burst = writes,
+        }
+        self.version += 1;
+        self.after(0, Event::Links);
+    }
+
+    fn powers(&mut self, picks: &[usize], stagger: Ms, off: Ms, switch: Switch) {
+        let units: BTreeSet<Unit> = picks.iter().filter_map(|pick| self.pick(*pick)).collect();
+        for (index, unit) in units.into_iter().enumerate() {
+            let at = self.now + stagger * index as Ms;
+            self.at(at, Event::Power(unit.clone(), switch));
+            let late = self.draw(0..5000);
+            self.at(at + off + late, Event::Power(unit, Switch::On));
+        }
+    }
+
+    /// Whether no other volume that stays has the newest acknowledged write.
+    fn newest_is_only_on(&self, unit: &Unit) -> bool {
+        let planned = self.planned();
+        let has = |volume: &Volume| match (volume.tip, self.writes.acknowledged) {
+            (Some(tip), Some(newest)) => self.writes.holds(tip, newest),
+            (_, None) => true,
+            (None, Some(_)) => false,
+        };
+        !self.machines.iter().any(|(other, m)| other != unit && planned.contains(other) && has(&m.volume))
+    }
+
+    fn somebody_never_noted(&self, unit: &Unit) -> bool {
+        let address = self.machines[unit].address;
+        self.machines.iter().any(|(other, m)| {
+            let noted = m.volume.last_view.values().next_back().is_some_and(|view| view.contains_key(&address));
+            other != unit && m.volume.tip.is_some() && !noted
+        })
+    }
+
+    /// Removes a unit, if that leaves one that is planned. Removing the last is removing the application.
+    fn remove(&mut self, pick: usize) {
+        let Some(unit) = self.pick(pick) else {
+            return;
+        };
+        let planned = self.planned();
+        if planned.len() < 2 || !planned.contains(&unit) {
+            return;
+        }
+        if !REMOVES_WHOM_NOBODY_NOTED && self.newest_is_only_on(&unit) && self.somebody_never_noted(&unit) {
+            return;
+        }
+        self.copies_went = true;
+        self.say(format!("{unit} is removed"));
+        self.state.remove_unit(&name(&unit), false).expect("the unit is there");
+    }
+}
