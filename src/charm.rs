@@ -252,6 +252,7 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
             .into_iter()
             .filter_map(|(unit, report)| Some((report?.address?, unit.to_string())))
             .collect(),
+        restart: model.juju.app.restarted.as_ref().map_or(0, |restart| restart.epoch.0),
     };
     shown::write(paths, &note).context("cannot leave a note for the agent")?;
     Ok(wrote)

@@ -250,7 +250,7 @@ impl State {
                 (machine.node.journal, machine.node.holds) = (Journal::Absent, Holds::Nothing);
                 (machine.seqno, machine.saved_view) = (0, None);
                 (machine.node.answer, machine.turns) = (None, Vec::new());
-                (machine.node.last_view, machine.node.aside) = (LastView::new(), Vec::new());
+                (machine.node.last_view, machine.node.aside) = (LastView::default(), Vec::new());
                 w.give_power(u);
             }
             Event::Cut(u) => {

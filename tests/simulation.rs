@@ -242,7 +242,7 @@ fn planted_mistakes_are_found() {
         (Planted::ForgetsDbInit, "db-init", 5),
         (Planted::NeverStalled, "not healthy", 200),
         (Planted::TakesTheLowest, "is lost", 400),
-        (Planted::ForgetsUsedEpoch, "permission", 200),
+        (Planted::ForgetsUsedEpoch, "not healthy", 1000),
         (Planted::ForgetsTheView, "is lost", 800),
         (Planted::KeepsTheFlag, "", 200),
     ] {

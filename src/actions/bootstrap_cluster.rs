@@ -142,7 +142,7 @@ fn missing(o: &Observation, lost: &[&Seen]) -> Vec<String> {
     let here = here.unwrap_or_else(|| "the last position here".to_owned());
     let in_view = |unit: &Unit, report: Option<&Report>| {
         let address = report.and_then(|r| r.address);
-        o.node.last_view.iter().any(|(at, name)| name.as_ref() == Some(unit) || Some(*at) == address)
+        o.node.last_view.members.iter().any(|(at, name)| name.as_ref() == Some(unit) || Some(*at) == address)
     };
     let mut lines: Vec<String> = lost
         .iter()
@@ -159,7 +159,7 @@ fn missing(o: &Observation, lost: &[&Seen]) -> Vec<String> {
         .collect();
     let known: BTreeSet<&Unit> = lost.iter().map(|s| &s.unit).collect();
     let planned = o.reports();
-    for (address, unit) in &o.node.last_view {
+    for (address, unit) in &o.node.last_view.members {
         let removed = match unit {
             Some(unit) => !known.contains(unit) && !planned.contains_key(unit),
             None => !planned.values().flatten().any(|r| r.address == Some(*address)),

@@ -13,7 +13,7 @@ use crate::cluster::{Event, Server};
 use crate::host::clock::Moment;
 use crate::mariadb::{Paths, start};
 use crate::node::live::{self, Live};
-use crate::node::{departure, journal, last_view, observe, outage, shown};
+use crate::node::{departure, journal, last_view, observe, outage, saved_view, shown};
 
 pub use notify::send as notify;
 
@@ -38,10 +38,18 @@ pub fn run() -> anyhow::Result<()> {
     let bell = notify::Bell::listen(&paths)?;
     let runner = pass::Runner::default();
     let mut last_pass = Moment::now();
-    let mut noted = None;
+    let (mut noted, mut kept) = (None, None);
     loop {
         bell.wait(LOOK_EVERY);
+        let saved = saved_view::read(&paths);
         let server = observe::server();
+        if let Some(view) = saved.filter(|view| kept.as_ref() != Some(view)) {
+            match saved_view::keep(&paths, &view, &server) {
+                Ok(true) => kept = Some(view),
+                Ok(false) => {}
+                Err(why) => log(&format!("cannot keep the saved view: {why}")),
+            }
+        }
         let note = shown::read(&paths);
         let expected = note.as_ref().and_then(|n| n.expected.clone());
         let unit = note.as_ref().map(|n| n.unit.clone()).unwrap_or_default();
@@ -49,7 +57,8 @@ pub fn run() -> anyhow::Result<()> {
             (Live::from_server(&unit, &server, expected.as_deref()), live::ready(&server, expected.as_deref()));
         // At once, whatever becomes of Juju: it is asked for when everything has stopped.
         let names = note.as_ref().map(|n| n.units.clone()).unwrap_or_default();
-        let view = last_view::of(&server, &names);
+        let restart = note.as_ref().map_or(0, |n| n.restart);
+        let view = last_view::of(&server, &names, restart);
         if view != noted {
             // Read only then: a server goes before its branch changes, and with it its view.
             let written = view.as_ref().map_or(Ok(()), |v| last_view::write(&paths, journal::branch(&paths), v));

@@ -17,7 +17,7 @@ pub use identity::{ClusterUuid, Epoch, Position, Unit, group_name};
 pub use judgement::{judge, sentence};
 pub use observation::{
     AppBag, BadSetting, Credentials, Event, Formation, History, Installed, Journal, JournalEntry, Juju, MinClusterSize,
-    Node, Observation, Peer, Peers, Planned, Recovery, Settings, Volume,
+    Node, Observation, Peer, Peers, Planned, Recovery, Restart, Settings, Volume,
 };
 pub use recovery::forced_call;
 pub use report::{Answer, DbInit, Galera, Holds, LastView, LocalState, Report, Server};

@@ -97,6 +97,10 @@ pub struct AppBag {
     pub history: Option<History>,
     /// The open recovery, at most one.
     pub recovery: Option<Recovery>,
+    /// Whom the last recovery permitted to restart the cluster: it may have gone on where nobody else was yet.
+    pub restarted: Option<Restart>,
+    /// The highest epoch that a recovery has had; remembered when it is closed.
+    pub last_epoch: Epoch,
 }
 
 /// The permission to form: names the members and the one among them that bootstraps.
@@ -141,6 +145,15 @@ pub struct History {
     pub branch: Epoch,
     /// The units whose copies were counted when the branch began: they hold nothing that it does not.
     pub kept: BTreeSet<Unit>,
+}
+
+/// A permission to restart the cluster, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Restart {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Who had it.
+    pub unit: Unit,
 }
 
 /// A full stop being healed: a call to everybody to stand still and report, then a choice.
@@ -291,6 +304,14 @@ impl Observation {
         match &self.juju.peers {
             Peers::NotYet => None,
             Peers::Known(peers) => peers.get(unit).and_then(Peer::report).cloned(),
+        }
+    }
+
+    /// Planned units that Juju has not introduced: nothing is known of them, not even that they are silent.
+    pub fn strangers(&self) -> BTreeSet<Unit> {
+        match &self.juju.planned {
+            Planned::Known(planned) => planned.iter().filter(|unit| !self.sees(unit)).cloned().collect(),
+            Planned::Unknown(_) => BTreeSet::new(),
         }
     }
 

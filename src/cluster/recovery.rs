@@ -47,7 +47,11 @@ fn answering(o: &Observation, recovery: &Recovery) -> State {
     let Some(history) = beginning(o) else {
         return State::AnsweringCall { missing: Vec::new() };
     };
-    match verdict(o, recovery, &recovery.members, &history) {
+    let members = match &o.juju.planned {
+        Planned::Known(planned) => recovery.members.intersection(planned).cloned().collect(),
+        Planned::Unknown(_) => recovery.members.clone(),
+    };
+    match verdict(o, recovery, &members, &history) {
         Verdict::Unanswered(mut missing) => {
             missing.retain(|unit| *unit != o.me);
             State::AnsweringCall { missing }
@@ -100,12 +104,25 @@ fn next(o: &Observation, planned: &BTreeSet<Unit>, history: &ClusterUuid) -> Vec
             }
         }
         Some(_) if anybody_primary() => vec![Commit::CloseRecovery],
-        Some(recovery) => advance(o, recovery, planned, history),
+        Some(recovery) => {
+            // One that holds a copy may have said so only after the call.
+            let more = members.iter().any(|(unit, r)| r.stalled && !recovery.members.contains(unit));
+            if more && recovery.chosen.is_none() {
+                let all = recovery.members.union(&members.into_keys().collect()).cloned().collect::<BTreeSet<_>>();
+                return vec![call(o, all.intersection(planned).cloned().collect())];
+            }
+            advance(o, recovery, planned, history)
+        }
         None if anybody_primary() || members.is_empty() => Vec::new(),
         None => {
             // Everybody has been heard of in this outage, and Galera's own way has had its time.
             let all_stalled = members.values().all(|report| report.stalled);
-            if all_stalled { vec![call(o, members.into_keys().collect())] } else { Vec::new() }
+            // Juju introduces units one by one: a new leader may not have met those with the newest copies.
+            if all_stalled && o.strangers().is_empty() {
+                vec![call(o, members.into_keys().collect())]
+            } else {
+                Vec::new()
+            }
         }
     }
 }
@@ -163,6 +180,7 @@ fn next_epoch(o: &Observation) -> Epoch {
         o.juju.app.formation.as_ref().map(|f| f.epoch),
         o.juju.app.history.as_ref().map(|h| h.epoch),
         o.juju.app.recovery.as_ref().map(|r| r.epoch),
+        Some(o.juju.app.last_epoch),
     ];
     let used = o.reports().into_values().flatten().map(|r| r.used_epoch);
     given.into_iter().flatten().chain(used).max().unwrap_or_default().next()
@@ -175,8 +193,11 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
         let report = o.report_of(chosen);
         let gone = !planned.contains(chosen);
         // The permission was used and the server stands still again: only a new call can tell how far it came.
-        let spent = report.is_some_and(|r| r.used_epoch >= recovery.epoch && r.server == Server::Stopped);
-        return if (gone || spent) && !remaining.is_empty() { vec![call(o, remaining)] } else { Vec::new() };
+        let spent = report.as_ref().is_some_and(|r| r.used_epoch >= recovery.epoch && r.server == Server::Stopped);
+        // Or it cannot be used any more: the volume that it was given for was lost, and with it the answer.
+        let answers = |r: &Report| r.answer.as_ref().is_some_and(|answer| answer.epoch == recovery.epoch);
+        let lost = report.as_ref().is_some_and(|r| r.used_epoch < recovery.epoch && !answers(r));
+        return if (gone || spent || lost) && !remaining.is_empty() { vec![call(o, remaining)] } else { Vec::new() };
     }
     if remaining.is_empty() {
         return vec![Commit::CloseRecovery];
@@ -234,6 +255,16 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
         if on < branch(o) {
             missing.insert("the member that restarted the cluster by force".to_owned());
         }
+        // A copy that had no part in the last restart knows nothing of those who had.
+        let since = best.iter().map(|(_, _, answer)| answer.view.since).max();
+        if let Some(restart) = o.juju.app.restarted.as_ref().filter(|r| Some(r.epoch) > since) {
+            if !members.contains(&restart.unit) {
+                missing.insert(restart.unit.to_string());
+            }
+        }
+        if best.iter().all(|(_, _, answer)| answer.view.members.is_empty()) {
+            missing.insert("the member that gave the newest copy here".to_owned());
+        }
         if !missing.is_empty() {
             return Verdict::Gone { missing: missing.into_iter().collect(), seqno };
         }
@@ -262,6 +293,7 @@ fn gone(o: &Observation, answered: &BTreeSet<Unit>, answer: &Answer) -> Vec<Stri
     let unit_of = |(address, unit): (&std::net::IpAddr, &Option<Unit>)| unit.clone().or_else(|| named(address));
     answer
         .view
+        .members
         .iter()
         .filter_map(|seat| match unit_of(seat) {
             Some(unit) if answered.contains(&unit) || never_full(&unit) => None,

@@ -84,9 +84,14 @@ pub struct Answer {
     pub view: LastView,
 }
 
-/// The members of the last primary component that a copy was a full part of, by address; with the unit's name, where it
-/// was known. Empty when it never was, as far as is written down.
-pub type LastView = BTreeMap<IpAddr, Option<Unit>>;
+/// The last primary component that a copy was a full part of. Empty when it never was, as far as is written down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LastView {
+    /// By address; with the unit's name, where it was known.
+    pub members: BTreeMap<IpAddr, Option<Unit>>,
+    /// The last restart ([`super::Restart`]) that the copy had part in; zero for none.
+    pub since: Epoch,
+}
 
 /// A database server as seen from its own machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

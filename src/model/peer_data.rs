@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{
-    Answer, AppBag, Credentials, DbInit, Epoch, Formation, Galera, History, Holds, LocalState, Peer, Position,
-    Recovery, Report, Server, Unit,
+    Answer, AppBag, Credentials, DbInit, Epoch, Formation, Galera, History, Holds, LastView, LocalState, Peer,
+    Position, Recovery, Report, Restart, Server, Unit,
 };
 
 /// A databag as Juju gives it.
@@ -62,6 +62,8 @@ struct AnswerText {
     position: Option<String>,
     #[serde(default)]
     view: BTreeMap<IpAddr, Option<String>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    since: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -119,6 +121,13 @@ struct RecoveryText {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+struct RestartText {
+    epoch: u32,
+    unit: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 struct ChosenText {
     unit: String,
     position: String,
@@ -172,7 +181,8 @@ pub fn write_report(report: &Report) -> Bag {
         answer: report.answer.as_ref().map(|answer| AnswerText {
             epoch: answer.epoch.0,
             position: answer.position.as_ref().map(ToString::to_string),
-            view: answer.view.iter().map(|(address, unit)| (*address, unit.as_ref().map(Unit::to_string))).collect(),
+            view: answer.view.members.iter().map(|(at, unit)| (*at, unit.as_ref().map(Unit::to_string))).collect(),
+            since: answer.view.since.0,
         }),
         stalled: report.stalled,
         credentials_seen: report.credentials_seen,
@@ -232,11 +242,14 @@ fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
             Some(answer) => Some(Answer {
                 epoch: Epoch(answer.epoch),
                 position: answer.position.map(|text| text.parse::<Position>()).transpose()?,
-                view: answer
-                    .view
-                    .into_iter()
-                    .map(|(address, unit)| Ok::<_, String>((address, unit.map(|unit| unit.parse()).transpose()?)))
-                    .collect::<Result<_, _>>()?,
+                view: LastView {
+                    members: answer
+                        .view
+                        .into_iter()
+                        .map(|(address, unit)| Ok::<_, String>((address, unit.map(|unit| unit.parse()).transpose()?)))
+                        .collect::<Result<_, _>>()?,
+                    since: Epoch(answer.since),
+                },
             }),
         },
         stalled: position.stalled,
@@ -281,6 +294,8 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
     }
     let formation: Option<FormationText> = bag.get("formation").map(|text| parse("formation", text)).transpose()?;
     let history: Option<HistoryText> = bag.get("history").map(|text| parse("history", text)).transpose()?;
+    let restarted: Option<RestartText> = bag.get("restarted").map(|text| parse("restarted", text)).transpose()?;
+    let last_epoch: Option<u32> = bag.get("last-epoch").map(|text| parse("last-epoch", text)).transpose()?;
     let recovery: Option<RecoveryText> = bag.get("recovery").map(|text| parse("recovery", text)).transpose()?;
     Ok(AppBag {
         formation: formation
@@ -308,6 +323,10 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                 })
             })
             .transpose()?,
+        restarted: restarted
+            .map(|r| Ok::<_, String>(Restart { epoch: Epoch(r.epoch), unit: r.unit.parse()? }))
+            .transpose()?,
+        last_epoch: Epoch(last_epoch.unwrap_or(0)),
         recovery: recovery
             .map(|r| -> Result<Recovery, String> {
                 Ok(Recovery {
@@ -351,7 +370,7 @@ pub fn write_history(history: &History) -> Bag {
     entry("history", json(&text))
 }
 
-/// The open recovery; `None` closes it.
+/// The open recovery; `None` closes it. What is remembered of it stays.
 pub fn write_recovery(recovery: Option<&Recovery>) -> Bag {
     let text = recovery.map(|r| RecoveryText {
         epoch: r.epoch.0,
@@ -362,7 +381,15 @@ pub fn write_recovery(recovery: Option<&Recovery>) -> Bag {
             .map(|(unit, position)| ChosenText { unit: unit.to_string(), position: position.to_string() }),
         forced: r.forced,
     });
-    entry("recovery", text.map(|text| json(&text)).unwrap_or_default())
+    let mut bag = entry("recovery", text.map(|text| json(&text)).unwrap_or_default());
+    if let Some(recovery) = recovery {
+        bag.insert("last-epoch".to_owned(), recovery.epoch.to_string());
+        if let Some((unit, _)) = &recovery.chosen {
+            let text = RestartText { epoch: recovery.epoch.0, unit: unit.to_string() };
+            bag.insert("restarted".to_owned(), json(&text));
+        }
+    }
+    bag
 }
 
 /// Where the passwords are.
@@ -418,7 +445,11 @@ mod tests {
             answer: Some(Answer {
                 epoch: Epoch(4),
                 position: Some(format!("{UUID}:17").parse().unwrap()),
-                view: [("10.0.0.9".parse().unwrap(), "db/0".parse().ok()), ("10.0.0.10".parse().unwrap(), None)].into(),
+                view: LastView {
+                    members: [("10.0.0.9".parse().unwrap(), "db/0".parse().ok()), ("10.0.0.10".parse().unwrap(), None)]
+                        .into(),
+                    since: Epoch(2),
+                },
             }),
             stalled: false,
             credentials_seen: 2,
@@ -490,6 +521,12 @@ mod tests {
         let read = read_app(&bag, Credentials::Absent).unwrap();
         assert_eq!(read.formation, Some(formation));
         assert_eq!(read.recovery, Some(recovery));
+        bag.extend(write_recovery(None));
+        // An empty value deletes the key.
+        bag.retain(|_, value| !value.is_empty());
+        let closed = read_app(&bag, Credentials::Absent).unwrap_or_default();
+        let restarted = Some(Restart { epoch: Epoch(2), unit: "db/0".parse().unwrap() });
+        assert_eq!((closed.restarted, closed.last_epoch), (restarted, Epoch(2)), "a closed recovery is remembered");
         assert_eq!(read.history, Some(history));
         bag.insert("formation".to_owned(), "{}".to_owned());
         assert!(read_app(&bag, Credentials::Absent).is_err(), "deciding without it could permit a second formation");

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::live::{self, Asked};
 use super::{Secrets, Wanted, agent_service, configure, departure, journal, last_view, observe};
-use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, Position, Step};
+use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
 use crate::mariadb::{Paths, account, install, service};
@@ -62,6 +62,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             }
             // A disk was lost: what the server was permitted on the one before does not hold here.
             service::stop_idle(paths)?;
+            observe::withdraw_answer(paths)?;
             let (used_epoch, branch) = (Epoch::default(), Epoch::default());
             let entry = JournalEntry { db_init: DbInit::New, uuid: None, used_epoch, accounts: false, branch };
             journal::write(paths, &entry)?;
@@ -190,7 +191,9 @@ fn bootstrap(
         }
     }
     // The permission says that nobody else is waited for; on the branch that it begins, nobody else is there.
-    last_view::write(paths, branch, &[(me.address, me.unit.parse().ok())].into())?;
+    // A new cluster's first permission is no restart.
+    let since = if from.is_some() { epoch } else { Epoch::default() };
+    last_view::write(paths, branch, &LastView { members: [(me.address, me.unit.parse().ok())].into(), since })?;
     // Used up before anything happens: dying behind this line costs a permission, dying before it costs nothing, and
     // neither bootstraps twice.
     change_journal(paths, |entry| (entry.used_epoch, entry.branch) = (epoch, branch))?;

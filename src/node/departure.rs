@@ -79,14 +79,24 @@ pub fn take_turn(paths: &Paths, me: &str, others: &[IpAddr]) -> Result<(), FileE
     let mut settled = 0;
     while !end.passed() {
         let before_me = ask(others).into_iter().any(|(unit, ticket)| goes_first(&ticket, &unit, mine, me));
-        let primary = observe::server().primary().is_some();
-        settled = if before_me || !primary { 0 } else { settled + 1 };
+        settled = if before_me || !view_is_whole(others) { 0 } else { settled + 1 };
         if settled >= 2 {
             break;
         }
         clock::sleep(Duration::from_millis(250));
     }
     Ok(())
+}
+
+/// Whether everybody whom our server counts says the same. One that has just died is still counted: to leave then takes
+/// two away from the others at once, and they may be left without a majority.
+fn view_is_whole(others: &[IpAddr]) -> bool {
+    let server = observe::server();
+    let Some(galera) = server.primary() else {
+        return false;
+    };
+    let counted = others.iter().filter(|address| galera.view.contains(address));
+    counted.into_iter().all(|address| matches!(live::ask(*address), Asked::Said(live) if live.primary))
 }
 
 /// Whether a leaver comes before us: who still chooses may have seen no number, and a tie goes by name.

@@ -6,7 +6,7 @@ use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::grastate::Grastate;
 use crate::mariadb::start::{self, Permission};
 
-use super::journal;
+use super::{journal, saved_view};
 
 /// Runs before every start of the server.
 ///
@@ -21,6 +21,7 @@ pub fn pass(paths: &Paths) -> anyhow::Result<()> {
     if joins_with_nothing(paths) {
         datadir::make_empty(paths)?;
     }
+    saved_view::drop_others(paths)?;
     start::gate(paths)
 }
 

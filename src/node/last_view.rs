@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Epoch, LastView, Server, Unit};
 use crate::host::{Mode, file};
@@ -20,7 +21,14 @@ fn path(paths: &Paths) -> PathBuf {
 }
 
 /// What stands in the file: the last view on each branch of the history that this volume has been on.
-type Text = BTreeMap<u32, BTreeMap<IpAddr, Option<String>>>;
+type Text = BTreeMap<u32, ViewText>;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct ViewText {
+    members: BTreeMap<IpAddr, Option<String>>,
+    #[serde(default)]
+    since: u32,
+}
 
 /// One that cannot be read is none, as before the first view.
 fn text(paths: &Paths) -> Text {
@@ -31,9 +39,11 @@ fn text(paths: &Paths) -> Text {
 /// The last view on a branch, or, as long as there is none on it, on the one before.
 pub fn read(paths: &Paths, branch: Epoch) -> LastView {
     let Some((_, view)) = text(paths).into_iter().rfind(|(on, _)| *on <= branch.0) else {
-        return LastView::new();
+        return LastView::default();
     };
-    view.into_iter().map(|(address, unit)| (address, unit.and_then(|unit| unit.parse().ok()))).collect()
+    let unit = |unit: Option<String>| unit.and_then(|unit| unit.parse().ok());
+    let members = view.members.into_iter().map(|(address, name)| (address, unit(name))).collect();
+    LastView { members, since: Epoch(view.since) }
 }
 
 /// Replaces the one on this branch, on disk before this returns.
@@ -42,7 +52,8 @@ pub fn read(paths: &Paths, branch: Epoch) -> LastView {
 /// When the volume cannot be written.
 pub fn write(paths: &Paths, branch: Epoch, view: &LastView) -> anyhow::Result<()> {
     let mut text = text(paths);
-    text.insert(branch.0, view.iter().map(|(at, unit)| (*at, unit.as_ref().map(Unit::to_string))).collect());
+    let members = view.members.iter().map(|(at, unit)| (*at, unit.as_ref().map(Unit::to_string))).collect();
+    text.insert(branch.0, ViewText { members, since: view.since.0 });
     // The one before is needed until the volume has followed: whoever dies in between decides by it.
     while text.len() > 2 {
         text.pop_first();
@@ -52,13 +63,14 @@ pub fn write(paths: &Paths, branch: Epoch, view: &LastView) -> anyhow::Result<()
     Ok(())
 }
 
-/// What a full member sees, with the names that are known. `None` when this server is none, or does not say whom it sees:
-/// then what was written before stands.
-pub fn of(server: &Server, names: &BTreeMap<IpAddr, String>) -> Option<LastView> {
+/// What a full member sees, with the names that are known and the last restart that a pass has heard of. `None` when this
+/// server is none, or does not say whom it sees: then what was written before stands.
+pub fn of(server: &Server, names: &BTreeMap<IpAddr, String>, restart: u32) -> Option<LastView> {
     server.synced()?;
     let seen: &BTreeSet<IpAddr> = &server.primary()?.view;
     let name = |address: &IpAddr| names.get(address).and_then(|name| name.parse().ok());
-    (!seen.is_empty()).then(|| seen.iter().map(|address| (*address, name(address))).collect())
+    let members = seen.iter().map(|address| (*address, name(address))).collect();
+    (!seen.is_empty()).then_some(LastView { members, since: Epoch(restart) })
 }
 
 #[cfg(test)]
@@ -70,15 +82,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let paths = Paths { volume: dir.path().into(), state: dir.path().into(), run: dir.path().into() };
         let zero = Epoch::default();
-        assert_eq!(read(&paths, zero), LastView::new());
-        let view: LastView =
-            [("10.0.0.9".parse().unwrap(), "db/0".parse().ok()), ("10.0.0.10".parse().unwrap(), None)].into();
+        assert_eq!(read(&paths, zero), LastView::default());
+        let members = [("10.0.0.9".parse().unwrap(), "db/0".parse().ok()), ("10.0.0.10".parse().unwrap(), None)];
+        let view = LastView { members: members.into(), since: zero };
         write(&paths, zero, &view).unwrap();
         assert_eq!((read(&paths, zero), read(&paths, Epoch(3))), (view.clone(), view.clone()));
-        let alone: LastView = [("10.0.0.9".parse().unwrap(), None)].into();
+        let alone = LastView { members: [("10.0.0.9".parse().unwrap(), None)].into(), since: Epoch(3) };
         write(&paths, Epoch(3), &alone).unwrap();
         assert_eq!((read(&paths, zero), read(&paths, Epoch(3))), (view, alone));
         file::write_atomic(path(&paths), b"{\"10.0.0.9\": ", &Mode::new(0o600)).unwrap();
-        assert_eq!(read(&paths, zero), LastView::new());
+        assert_eq!(read(&paths, zero), LastView::default());
     }
 }

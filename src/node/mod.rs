@@ -11,6 +11,7 @@ pub mod live;
 pub mod observe;
 pub mod outage;
 pub mod quiet;
+pub mod saved_view;
 pub mod shown;
 
 use std::collections::BTreeMap;

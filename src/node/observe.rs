@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{journal, last_view, outage};
-use crate::cluster::{Answer, Epoch, Galera, Holds, Installed, LocalState, Node, Position, Server, Volume};
+use crate::cluster::{Answer, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server, Volume};
 use crate::host::service_manager::State;
 use crate::host::{Mode, file, machine};
 use crate::mariadb::datadir::{self, Found};
@@ -116,6 +116,8 @@ struct AnswerText {
     position: Option<String>,
     #[serde(default)]
     view: BTreeMap<IpAddr, Option<String>>,
+    #[serde(default)]
+    since: u32,
 }
 
 fn answer_path(paths: &Paths) -> PathBuf {
@@ -131,7 +133,8 @@ fn answer(paths: &Paths) -> Option<Answer> {
         Some(text) => Some(text.parse::<Position>().ok()?),
     };
     let view = read.view.into_iter().map(|(address, unit)| (address, unit.and_then(|unit| unit.parse().ok())));
-    Some(Answer { epoch: Epoch(read.epoch), position, view: view.collect() })
+    let view = LastView { members: view.collect(), since: Epoch(read.since) };
+    Some(Answer { epoch: Epoch(read.epoch), position, view })
 }
 
 /// Writes an answer down: it stands until the server is started again.
@@ -142,7 +145,8 @@ pub(super) fn write_answer(paths: &Paths, answer: &Answer) -> anyhow::Result<()>
     let text = AnswerText {
         epoch: answer.epoch.0,
         position: answer.position.as_ref().map(ToString::to_string),
-        view: answer.view.iter().map(|(address, unit)| (*address, unit.as_ref().map(ToString::to_string))).collect(),
+        view: answer.view.members.iter().map(|(at, unit)| (*at, unit.as_ref().map(ToString::to_string))).collect(),
+        since: answer.view.since.0,
     };
     file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
     file::write_atomic(answer_path(paths), serde_json::to_string(&text)?.as_bytes(), &Mode::new(0o600))?;

@@ -33,6 +33,9 @@ pub struct Shown {
     /// The units' names by their addresses, for what the agent writes down of a view.
     #[serde(default)]
     pub units: BTreeMap<IpAddr, String>,
+    /// The epoch of the last restart that this pass has heard of.
+    #[serde(default)]
+    pub restart: u32,
 }
 
 fn path(paths: &Paths) -> PathBuf {

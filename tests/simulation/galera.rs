@@ -16,12 +16,6 @@ const SUSPECT: Ms = 5 * SECOND;
 /// `pc.wait_prim_timeout` and what the service manager adds.
 const TIRED: Ms = 32 * SECOND;
 
-/// A hole that is known and open: members that were still receiving when the last full member left in order have a saved
-/// view of themselves alone, and Galera restores what was saved (`docs/facts.md`). With an older copy they go on from it
-/// without the writes of the one that left; without data they never find the cluster. What an idle server saved is removed
-/// when the charm stops it, but not when it dies. Until it is mended only who was a full member of a view restores it here.
-const RESTORES_A_VIEW_OF_JOINERS: bool = false;
-
 /// A primary view. Whoever leaves in order is taken out of it: that is the `L` of the quorum formula.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct View {
@@ -155,11 +149,8 @@ impl World {
         let mut node = Node {
             primary: false,
             state: LocalState::Undefined,
-            view: machine
-                .volume
-                .saved_view
-                .clone()
-                .filter(|view| RESTORES_A_VIEW_OF_JOINERS || machine.volume.full_in == Some(view.id)),
+            // The gate (`src/node/saved_view.rs`): what was saved by one that was still receiving is not restored.
+            view: machine.volume.saved_view.clone().filter(|view| machine.volume.full_in == Some(view.id)),
             received: machine.volume.tip,
             open: false,
             given_up: false,

@@ -28,11 +28,6 @@ pub(crate) const APP: &str = "db";
 /// The peer relation: the only one.
 pub(crate) const PEERS: u32 = 0;
 
-/// A hole that is known and open: Juju introduces units one by one, and a leader that is new takes those whom it has not met
-/// for units that were never members. After a full stop it calls only those whom it has met; the others are never called,
-/// and those who answered hold still for ever (`members-gone`). Until it is mended nobody leads here before it has met all.
-const LEADS_AMONG_STRANGERS: bool = false;
-
 /// A hook or an agent's pass that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -102,8 +97,9 @@ impl World {
         let server = self.server(unit);
         let now = self.now;
         let names = self.machines[unit].note.as_ref().map(|n| n.units.clone()).unwrap_or_default();
+        let restart = self.machines[unit].note.as_ref().map_or(0, |n| n.restart);
         let machine = self.machine(unit);
-        if let Some(view) = last_view::of(&server, &names) {
+        if let Some(view) = last_view::of(&server, &names, restart) {
             let branch = machine.volume.journal.as_ref().map_or(Epoch::default(), |entry| entry.branch);
             machine.volume.last_view.insert(branch, view);
         }
@@ -311,8 +307,7 @@ impl World {
         }
         // Asked when the hook has begun, unlike everything above.
         let introduced = running.context.members(PEERS);
-        let strangers = snapshot.relations[&PEERS].remote_units(&me).iter().any(|unit| !introduced.contains(unit));
-        juju.leader = self.state.is_leader(&me) && (LEADS_AMONG_STRANGERS || !strangers);
+        juju.leader = self.state.is_leader(&me);
         let about = running.hook.as_ref().and_then(|hook| hook.remote_unit.clone());
         let mut peers = BTreeMap::new();
         for member in introduced {
@@ -364,10 +359,15 @@ impl World {
 
     /// What `src/node/last_view.rs` reads: the view on the volume's branch, or else on the one before.
     pub(crate) fn last_view(&self, unit: &Unit) -> LastView {
-        let volume = &self.machines[unit].volume;
+        let machine = &self.machines[unit];
+        let volume = &machine.volume;
         let branch = volume.journal.as_ref().map_or(Epoch::default(), |entry| entry.branch);
+        if self.planted == Some(Planted::ForgetsTheView) {
+            // As if every copy had been alone, and part of everything.
+            return LastView { members: [(machine.address, Some(unit.clone()))].into(), since: Epoch(u32::MAX) };
+        }
         let view = volume.last_view.range(..=branch).next_back().map(|(_, view)| view.clone());
-        view.filter(|_| self.planted != Some(Planted::ForgetsTheView)).unwrap_or_default()
+        view.unwrap_or_default()
     }
 
     /// The hook publishes and exits; Juju takes it or refuses it.
@@ -452,6 +452,7 @@ impl World {
         let note = Note {
             fingerprint: shown::fingerprint(&observation.node.server, observation.node.stalled),
             look_again_s,
+            restart: observation.juju.app.restarted.as_ref().map_or(0, |restart| restart.epoch.0),
             units: names
                 .into_iter()
                 .filter_map(|(u, r)| Some((r?.address?, u.to_string())))

@@ -3,14 +3,9 @@
 use mariadb_galera::cluster::{Holds, Unit};
 
 use super::galera::Process;
-use super::juju::{APP, PEERS, name};
+use super::juju::{APP, name};
 use super::plan::SECOND;
 use super::world::{Event, Permission, Switch, Volume, World};
-
-/// A hole that is known and open: a unit that was chosen to restart the cluster, and loses its volume before it has done so,
-/// keeps everybody waiting for it: it is still planned, has not used its permission, and cannot. So does one whose answer to
-/// the call outlives the volume that it speaks of, because the two lie on different disks.
-const LOST_BY_THE_CHOSEN: bool = false;
 
 impl World {
     pub(crate) fn created(&mut self, unit: &Unit) {
@@ -52,11 +47,6 @@ impl World {
         let Some(acknowledged) = self.writes.acknowledged else {
             return false;
         };
-        let open = &self.state.relations[&PEERS].app_bags[APP].values.get("recovery");
-        let chosen = open.is_some_and(|text| text.contains(&format!("\"unit\":\"{unit}\"")));
-        if !LOST_BY_THE_CHOSEN && (chosen || self.machines[unit].answer.is_some()) {
-            return false;
-        }
         let planned = self.planned();
         self.machines.iter().any(|(other, m)| {
             let whole = matches!(m.volume.holds, Holds::History(_))

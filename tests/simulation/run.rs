@@ -2,7 +2,6 @@
 
 use mariadb_galera::cluster::{Holds, Unit};
 
-use super::juju::{APP, PEERS};
 use super::plan::{MINUTE, Ms, Plan, SECOND};
 use super::world::{Event, World, name};
 use super::{Planted, Stats};
@@ -13,10 +12,6 @@ const HEAL_WITHIN: Ms = 20 * MINUTE;
 const STAYS: Ms = 10 * SECOND;
 /// So long in a state that asks for a person is waiting for one.
 const BLOCKED_FOR: Ms = 6 * MINUTE;
-
-/// A hole that is known and open: a call names those who were members when it was opened. One that has received its copy and
-/// has not said so yet is left out for good, and those who answered wait for it (`members-gone`) while nobody calls it.
-const CALLS_ARE_WIDENED: bool = false;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,16 +111,6 @@ impl World {
         }
     }
 
-    /// A hole that is known and open: when a unit is removed while a call is open, those who have answered go on naming it as
-    /// the one they wait for, where `members-gone` would be the truth. Nothing but the words is wrong: removing it was the
-    /// operator's part, and nobody goes on from an older copy.
-    fn waits_for_the_removed(&self, message: &str) -> bool {
-        let named = message.strip_prefix("answering-call: ").and_then(|text| text.split_once("position of "));
-        named.and_then(|(_, rest)| rest.split_once(';')).is_some_and(|(units, _)| {
-            units.split(", ").all(|unit| self.state.units.keys().all(|there| there.to_string() != unit))
-        })
-    }
-
     /// Whether every unit is in a state that the documents name for units that were removed and volumes that were lost
     /// (`docs/cluster-states.md`): `members-gone`, `no-usable-copy` and `no-member-left`. Newcomers wait beside them.
     fn waits_for_a_person(&self) -> bool {
@@ -133,18 +118,7 @@ impl World {
             let mut units = self.state.units.values();
             units.any(|unit| unit.workload.message.starts_with(word))
         };
-        let stale = || self.state.units.values().any(|unit| self.waits_for_the_removed(&unit.workload.message));
-        if !CALLS_ARE_WIDENED && said("members-gone: ") && self.somebody_was_not_called() {
-            return true;
-        }
-        self.copies_went && (said("members-gone: ") || said("no-member-left: ") || said("no-usable-copy: ") || stale())
-    }
-
-    /// Whether the open call leaves out somebody who holds a copy.
-    fn somebody_was_not_called(&self) -> bool {
-        let bag = &self.state.relations[&PEERS].app_bags[APP].values;
-        let called = |unit: &Unit| bag.get("recovery").is_none_or(|text| text.contains(&format!("\"{unit}\"")));
-        self.machines.iter().any(|(unit, m)| matches!(m.volume.holds, Holds::History(_)) && !called(unit))
+        self.copies_went && (said("members-gone: ") || said("no-member-left: ") || said("no-usable-copy: "))
     }
 
     fn newest_is_there(&self) -> bool {

@@ -3,7 +3,8 @@
 use juju_local::model::Owner;
 use juju_local::uniter::context::{Context, SecretChange};
 use mariadb_galera::cluster::{
-    Answer, Commit, Credentials, DbInit, Epoch, Holds, JournalEntry, Juju, Position, Recovery, Step, Unit, group_name,
+    Answer, Commit, Credentials, DbInit, Epoch, Holds, JournalEntry, Juju, LastView, Position, Recovery, Step, Unit,
+    group_name,
 };
 use mariadb_galera::model::peer_data::{self, Bag, CredentialsText};
 
@@ -13,9 +14,6 @@ use super::plan::{Ms, SECOND};
 use super::world::{Files, Permission, World};
 
 const LABEL: &str = "database-peers.mariadb-galera.app";
-
-/// See [`World::forgive_what_was_forgotten`]. False is the promise as it should be.
-const EPOCHS_ARE_FORGOTTEN: bool = true;
 
 /// What became of a step.
 pub(crate) enum Done {
@@ -60,6 +58,7 @@ impl World {
                 let entry = JournalEntry { db_init: DbInit::New, uuid: None, used_epoch, accounts: false, branch };
                 if self.machines[me].volume.journal.is_none() {
                     self.stop(me);
+                    self.machine(me).answer = None;
                     self.machine(me).volume.journal = Some(entry);
                 }
             }
@@ -234,7 +233,9 @@ impl World {
         self.journal(me).branch = branch;
         let machine = self.machine(me);
         machine.answer = None;
-        machine.volume.last_view.insert(branch, [(machine.address, Some(me.clone()))].into());
+        let members = [(machine.address, Some(me.clone()))].into();
+        let since = if from.is_some() { epoch } else { Epoch::default() };
+        machine.volume.last_view.insert(branch, LastView { members, since });
         self.stop(me);
         running.noted = true;
         Done::NotYet
@@ -250,19 +251,6 @@ impl World {
             self.break_promise(format!("db-init of {me} goes from {reached} to {}", entry.db_init));
         }
         self.machine(me).volume.reached = entry.db_init;
-    }
-
-    /// A hole that is known and open: the next epoch is counted from the open recovery, the history and the journals. When
-    /// the recovery is closed and the journal that used its epoch is gone (the unit removed, its volume lost), the same
-    /// number is given again. Nothing else may bring a number back.
-    fn forgive_what_was_forgotten(&mut self, epoch: Epoch) {
-        let remembered =
-            self.machines.values().any(|m| m.volume.journal.as_ref().is_some_and(|e| e.used_epoch >= epoch));
-        if EPOCHS_ARE_FORGOTTEN && self.copies_went && self.used.contains(&epoch) && !remembered {
-            self.epoch = Epoch(epoch.0 - 1);
-            self.granted.retain(|(given, _)| *given < epoch);
-            self.used.retain(|used| *used < epoch);
-        }
     }
 
     /// What a leader wrote has become visible to everybody.
@@ -287,7 +275,6 @@ impl World {
         let Some((epoch, to)) = new else {
             return;
         };
-        self.forgive_what_was_forgotten(epoch);
         let named = to.is_some() && self.granted.iter().any(|(given, _)| *given == epoch);
         if epoch < self.epoch || named {
             self.break_promise(format!("permission {epoch} follows permission {}", self.epoch));

@@ -18,11 +18,6 @@ use super::plan::{Fault, Ms, Plan, clock};
 use super::writes::Writes;
 use super::{Planted, Stats};
 
-/// A hole that is known and open: a member that is taken into a newer primary component, and dies before it has received what
-/// was written there, has not noted that component: only full members note their view. When the one that holds those
-/// writes is then removed, the others go on from their older copy in silence, where `members-gone` would be the truth.
-const REMOVES_WHOM_NOBODY_NOTED: bool = false;
-
 /// What a data volume holds: it survives everything but its own loss.
 #[derive(Clone, Debug)]
 pub(crate) struct Volume {
@@ -75,6 +70,8 @@ pub(crate) struct Note {
     pub(crate) fingerprint: String,
     pub(crate) look_again_s: Option<u32>,
     pub(crate) units: BTreeMap<IpAddr, String>,
+    /// The last restart that the pass has heard of.
+    pub(crate) restart: u32,
 }
 
 /// The server's files, as far as they matter here.
@@ -437,25 +434,6 @@ impl World {
         }
     }
 
-    /// Whether no other volume that stays has the newest acknowledged write.
-    fn newest_is_only_on(&self, unit: &Unit) -> bool {
-        let planned = self.planned();
-        let has = |volume: &Volume| match (volume.tip, self.writes.acknowledged) {
-            (Some(tip), Some(newest)) => self.writes.holds(tip, newest),
-            (_, None) => true,
-            (None, Some(_)) => false,
-        };
-        !self.machines.iter().any(|(other, m)| other != unit && planned.contains(other) && has(&m.volume))
-    }
-
-    fn somebody_never_noted(&self, unit: &Unit) -> bool {
-        let address = self.machines[unit].address;
-        self.machines.iter().any(|(other, m)| {
-            let noted = m.volume.last_view.values().next_back().is_some_and(|view| view.contains_key(&address));
-            other != unit && m.volume.tip.is_some() && !noted
-        })
-    }
-
     /// Removes a unit, if that leaves one that is planned. Removing the last is removing the application.
     fn remove(&mut self, pick: usize) {
         let Some(unit) = self.pick(pick) else {
@@ -463,9 +441,6 @@ impl World {
         };
         let planned = self.planned();
         if planned.len() < 2 || !planned.contains(&unit) {
-            return;
-        }
-        if !REMOVES_WHOM_NOBODY_NOTED && self.newest_is_only_on(&unit) && self.somebody_never_noted(&unit) {
             return;
         }
         self.copies_went = true;

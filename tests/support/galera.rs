@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use mariadb_galera::cluster::{ClusterUuid, Epoch, Galera, Holds, Journal, LocalState, Server, Unit};
+use mariadb_galera::cluster::{ClusterUuid, Epoch, Galera, Holds, Journal, LastView, LocalState, Server, Unit};
 
 use super::world::{Machine, Planted, World};
 
@@ -202,8 +202,9 @@ impl World {
             return;
         };
         let name = |address: &IpAddr| self.machines.iter().find(|(_, m)| m.node.address == Some(*address));
-        let view = galera.view.iter().map(|at| (*at, name(at).map(|(unit, _)| unit.clone()))).collect();
-        self.machine(unit).node.last_view = view;
+        let members = galera.view.iter().map(|at| (*at, name(at).map(|(unit, _)| unit.clone()))).collect();
+        let since = self.app.restarted.as_ref().map_or(Epoch::default(), |restart| restart.epoch);
+        self.machine(unit).node.last_view = LastView { members, since };
     }
 
     /// A full copy arrives, when somebody in the view can give one.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use mariadb_galera::cluster::{
-    Answer, AppBag, Credentials, DbInit, Epoch, Holds, Installed, Journal, JournalEntry, LocalState, Position, Server,
-    Step, Unit,
+    Answer, AppBag, Credentials, DbInit, Epoch, Holds, Installed, Journal, JournalEntry, LastView, LocalState,
+    Position, Server, Step, Unit,
 };
 
 use super::galera::{View, answers};
@@ -23,6 +23,7 @@ impl World {
             Step::AdoptVolume => {
                 self.leave_group(me);
                 self.machine(me).may_start = false;
+                self.machine(me).node.answer = None;
                 self.machine(me).node.journal = Journal::Known(JournalEntry {
                     db_init: DbInit::New,
                     uuid: None,
@@ -148,7 +149,9 @@ impl World {
         }
         self.journal(me).branch = *branch;
         let machine = self.machine(me);
-        machine.node.last_view = machine.node.address.into_iter().map(|at| (at, Some(me.clone()))).collect();
+        let members = machine.node.address.into_iter().map(|at| (at, Some(me.clone()))).collect();
+        let since = if from.is_some() { *epoch } else { Epoch::default() };
+        machine.node.last_view = LastView { members, since };
         self.machine(me).node.answer = None;
         true
     }

@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use mariadb_galera::cluster::{
     Answer, AppBag, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju,
-    LastView, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Report, Server, Settings, Step, Unit,
-    Volume, decide, forced_call,
+    LastView, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Recovery, Report, Restart, Server,
+    Settings, Step, Unit, Volume, decide, forced_call,
 };
 
 use super::galera::View;
@@ -102,18 +102,21 @@ pub(crate) enum End {
 }
 
 fn forget_views(o: &mut Observation) {
-    let peers = match &mut o.juju.peers {
-        Peers::Known(peers) => peers.values_mut().collect(),
-        Peers::NotYet => Vec::new(),
-    };
-    for peer in peers {
-        if let Peer::Said(Report { answer: Some(answer), .. }) = peer {
-            answer.view.clear();
+    if let Peers::Known(peers) = &mut o.juju.peers {
+        for (unit, peer) in peers {
+            if let Peer::Said(Report { answer: Some(answer), .. }) = peer {
+                answer.view = alone(unit);
+            }
         }
     }
     if let Some(answer) = &mut o.node.answer {
-        answer.view.clear();
+        answer.view = alone(&o.me);
     }
+}
+
+/// As if a copy had been alone, and part of everything.
+fn alone(unit: &Unit) -> LastView {
+    LastView { members: [(address(unit.number()), Some(unit.clone()))].into(), since: Epoch(u32::MAX) }
 }
 
 pub(crate) fn unit(name: &str) -> Unit {
@@ -137,7 +140,7 @@ impl World {
             answer: None,
             stalled: false,
             credentials_seen: 0,
-            last_view: LastView::new(),
+            last_view: LastView::default(),
             aside: Vec::new(),
         };
         let machine = Machine {
@@ -285,12 +288,23 @@ impl World {
                 self.app.formation = Some(formation.clone());
             }
             Commit::History(history) => self.app.history = Some(history.clone()),
-            Commit::Recovery(recovery) => self.app.recovery = Some(recovery.clone()),
+            Commit::Recovery(recovery) => self.call(recovery.clone()),
             Commit::CloseRecovery => self.app.recovery = None,
             Commit::CredentialsSettled { generation } => {
                 self.app.credentials = Credentials::Known { generation: *generation, settled: *generation };
             }
         }
+    }
+
+    fn call(&mut self, recovery: Recovery) {
+        if recovery.epoch < self.app.last_epoch {
+            self.break_promise(format!("call {} follows call {}", recovery.epoch, self.app.last_epoch));
+        }
+        self.app.last_epoch = recovery.epoch;
+        if let Some((unit, _)) = &recovery.chosen {
+            self.app.restarted = Some(Restart { epoch: recovery.epoch, unit: unit.clone() });
+        }
+        self.app.recovery = Some(recovery);
     }
 
     /// The units in each history's primary component.
@@ -416,7 +430,7 @@ impl World {
             return false;
         }
         match forced_call(&o, &answers) {
-            Some(call) => self.app.recovery = Some(call),
+            Some(call) => self.call(call),
             None => return false,
         }
         true

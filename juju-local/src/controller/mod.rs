@@ -21,7 +21,6 @@ use crate::model::{State, UnitName};
 use crate::uniter::agent::{self, ExecRequest, tools_dir};
 use crate::uniter::context::Context;
 
-
 /// What the lock protects.
 pub struct World {
     pub state: State,
