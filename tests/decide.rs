@@ -56,6 +56,10 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         "show" => return show(world),
         "write" => world.write(words[0].parse().unwrap()),
         "power-off" => world.power_off(&units()),
+        "shut-down" => units().iter().for_each(|u| {
+            world.leave_group(u);
+            world.power_off(std::slice::from_ref(u));
+        }),
         "power-on" => world.power_on(&units()),
         "cut-while-bootstrapping" => world.cut_while_bootstrapping(&unit(words[0])),
         "time-passes" => world.time_passes(),

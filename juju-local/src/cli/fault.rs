@@ -191,6 +191,7 @@ pub(super) fn run(ask: Ask<'_>, model: &str, command: FaultCommand) -> anyhow::R
         FaultCommand::Unfill { unit, storage } => Fault::Unfill { unit, storage },
         FaultCommand::Controller { verb: Verb::Stop } => {
             ask(&Request::Stop { on_purpose: true })?;
+            wait_for_its_end(model);
             return Ok(ExitCode::SUCCESS);
         }
         FaultCommand::Controller { verb: Verb::Start } => {
@@ -220,11 +221,16 @@ fn start_controller(ask: Ask<'_>, model: &str) -> anyhow::Result<()> {
         allow_start(model)?;
         if connects(model) {
             ask(&Request::Stop { on_purpose: false })?;
-            let until = Instant::now() + Duration::from_secs(10);
-            while connects(model) && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            wait_for_its_end(model);
         }
     }
     start(model)
+}
+
+/// It answers before it ends: whoever asks in that moment would be cut off.
+fn wait_for_its_end(model: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while connects(model) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
