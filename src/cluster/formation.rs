@@ -118,7 +118,10 @@ fn permit(o: &Observation, epoch: Epoch) -> Vec<Commit> {
     }
     // A name once given stays: what was rendered from it on other units must not change under them.
     let name = o.juju.app.formation.as_ref().map_or_else(|| settings.cluster_name.clone(), |f| f.name.clone());
-    commits.push(Commit::Formation(Formation { epoch, name, members, founder }));
+    let before = o.juju.app.formation.as_ref();
+    let mut former: BTreeSet<IpAddr> = before.map(|f| f.former.clone()).unwrap_or_default();
+    former.extend(before.and_then(|f| f.members.get(&f.founder)));
+    commits.push(Commit::Formation(Formation { epoch, name, members, founder, former }));
     commits
 }
 

@@ -1,5 +1,6 @@
 //! This unit's own next step: volume, formation, joining, staying, leaving.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::decision::{Decision, Step};
@@ -357,5 +358,7 @@ fn not_running(o: &Observation) -> Vec<Unit> {
 }
 
 fn others(o: &Observation, formation: &Formation) -> Vec<IpAddr> {
-    formation.members.iter().filter(|(unit, _)| **unit != o.me).map(|(_, address)| *address).collect()
+    let members = formation.members.values().chain(&formation.former);
+    let others: BTreeSet<IpAddr> = members.copied().filter(|address| Some(*address) != o.node.address).collect();
+    others.into_iter().collect()
 }

@@ -114,6 +114,9 @@ pub struct Formation {
     pub members: BTreeMap<Unit, IpAddr>,
     /// The member that bootstraps: the lowest address.
     pub founder: Unit,
+    /// Where the founders of earlier permissions were: they are asked before anybody bootstraps, because one that was cut
+    /// off from Juju may serve longer than Juju shows it.
+    pub former: BTreeSet<IpAddr>,
 }
 
 /// What is known of the shared passwords. Their values never enter the decision.

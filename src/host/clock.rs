@@ -64,6 +64,18 @@ impl Moment {
     }
 }
 
+/// Whole seconds since the machine started, asleep or not: the same in all processes, set by nobody. In a container it is
+/// the host's.
+///
+/// # Errors
+/// When the kernel does not say.
+pub fn uptime_seconds() -> Result<u64, FileError> {
+    let text = file::read_to_string("/proc/uptime")?;
+    let whole = text.split(['.', ' ']).next().and_then(|whole| whole.parse().ok());
+    // Its format has not changed since Linux has it; zero makes every wait longer, never shorter.
+    Ok(whole.unwrap_or(0))
+}
+
 /// When something must be over.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Option<Instant>);

@@ -95,6 +95,8 @@ struct FormationText {
     name: String,
     members: BTreeMap<String, IpAddr>,
     founder: String,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    former: BTreeSet<IpAddr>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -309,6 +311,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                         .map(|(unit, address)| Ok::<_, String>((unit.parse()?, address)))
                         .collect::<Result<_, _>>()?,
                     founder: f.founder.parse()?,
+                    former: f.former,
                 })
             })
             .transpose()?,
@@ -355,6 +358,7 @@ pub fn write_formation(formation: &Formation) -> Bag {
         name: formation.name.clone(),
         members: formation.members.iter().map(|(unit, address)| (unit.to_string(), *address)).collect(),
         founder: formation.founder.to_string(),
+        former: formation.former.clone(),
     };
     entry("formation", json(&text))
 }
@@ -502,6 +506,7 @@ mod tests {
             name: "db".to_owned(),
             members: [("db/0".parse().unwrap(), "10.0.0.9".parse().unwrap())].into(),
             founder: "db/0".parse().unwrap(),
+            former: ["10.0.0.8".parse().unwrap()].into(),
         };
         let recovery = Recovery {
             epoch: Epoch(2),

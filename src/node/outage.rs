@@ -21,8 +21,8 @@ pub fn note(paths: &Paths, primary: bool) -> bool {
     let noted = if primary {
         file::remove_opt(path(paths)).map(drop)
     } else if matches!(file::exists(path(paths)), Ok(false)) {
-        let now = clock::now().unix_seconds().to_string();
-        file::write_atomic(path(paths), now.as_bytes(), &Mode::new(0o644)).map(drop)
+        clock::uptime_seconds()
+            .and_then(|now| file::write_atomic(path(paths), now.to_string().as_bytes(), &Mode::new(0o644)).map(drop))
     } else {
         Ok(())
     };
@@ -35,9 +35,30 @@ pub fn stalled(paths: &Paths) -> bool {
     let Ok(Some(text)) = file::read_to_string_opt(path(paths)) else {
         return false;
     };
-    let Ok(since) = text.trim().parse::<i64>() else {
+    let (Ok(since), Ok(now)) = (text.trim().parse::<u64>(), clock::uptime_seconds()) else {
         return false;
     };
     let grace = if start::has_saved_view(paths) { GRACE_WITH_VIEW } else { GRACE_WITHOUT };
-    clock::now().unix_seconds().saturating_sub(since) >= i64::try_from(grace.as_secs()).unwrap_or(i64::MAX)
+    now.saturating_sub(since) >= grace.as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_measured_by_a_clock_that_nobody_sets() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name| dir.path().join(name);
+        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        file::create_dir_all_with(&paths.run, &Mode::new(0o755)).unwrap();
+        assert!(!note(&paths, false), "it has just begun");
+        let noted: u64 = file::read_to_string(path(&paths)).unwrap().parse().unwrap();
+        let up = clock::uptime_seconds().unwrap();
+        assert!(noted <= up && up - noted < 5, "{noted} {up}");
+        let long_ago = up - GRACE_WITHOUT.as_secs();
+        file::write_atomic(path(&paths), long_ago.to_string().as_bytes(), &Mode::new(0o644)).unwrap();
+        assert!(stalled(&paths) && note(&paths, false));
+        assert!(!note(&paths, true) && !stalled(&paths), "it is over");
+    }
 }

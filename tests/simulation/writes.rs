@@ -7,9 +7,9 @@ use super::galera::View;
 use super::juju::{APP, PEERS};
 use super::world::{Event, World};
 
-/// A hole that is known and open: a founder that is cut off from Juju behind its bootstrap, and then removed, is out of the
-/// others' sight before it has left. They form anew, and do not ask it. Until it is mended, clients write only from the
-/// moment at which the application owns its history.
+/// Clients write only from the moment at which the application owns its history. Who removes a founder that is cut off from
+/// Juju behind its bootstrap removes the only copy of what was written by then, and nobody knew of it: the others form anew,
+/// as soon as it has stopped serving.
 const CLIENTS_WRITE_BEFORE_THE_HISTORY_IS_OWNED: bool = false;
 
 /// All writes that there ever were.
