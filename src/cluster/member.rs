@@ -306,7 +306,9 @@ fn running(o: &Observation, galera: &Galera, expected: &ClusterUuid, first_time:
                     aside: o.node.aside.clone(),
                 }
             };
-            Decision { steps, commits: Vec::new(), state, look_again_s: None }
+            // One that is out of sight may serve beside us, and its databag need not say that anything has changed.
+            let look_again_s = (o.juju.leader && !o.absent().is_empty()).then_some(30);
+            Decision { steps, commits: Vec::new(), state, look_again_s }
         }
         (_, LocalState::Undefined | LocalState::Joining) => soon(State::Joining),
         (_, LocalState::Joined) => soon(State::CatchingUp),
