@@ -165,7 +165,7 @@ fn primary_now(observation: &Observation, units: BTreeSet<Unit>) -> BTreeSet<Uni
             .into_iter()
             .filter_map(|unit| {
                 let address = observation.report_of(&unit)?.address?;
-                Some((unit, scope.spawn(move || live::says_primary(address))))
+                Some((unit, scope.spawn(move || live::primary(address).is_some())))
             })
             .collect();
         asked.into_iter().filter_map(|(unit, says)| says.join().unwrap_or(false).then_some(unit)).collect()

@@ -1,12 +1,15 @@
 //! The server's gate as the service manager calls it: what the volume needs first, then the gate itself.
 
+use std::net::IpAddr;
+
 use crate::cluster::ClusterUuid;
+use crate::host::net;
 use crate::mariadb::Paths;
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::grastate::Grastate;
 use crate::mariadb::start::{self, Permission};
 
-use super::{journal, saved_view};
+use super::{journal, last_view, live, saved_view};
 
 /// Runs before every start of the server.
 ///
@@ -22,7 +25,23 @@ pub fn pass(paths: &Paths) -> anyhow::Result<()> {
         datadir::make_empty(paths)?;
     }
     saved_view::drop_others(paths)?;
+    if saved_view::read(paths).is_some() && others_serve(paths) {
+        saved_view::discard(paths)?;
+    }
     start::gate(paths)
+}
+
+/// Whether one of those whom this member saw last serves our history now. Then there is nothing to restore: the saved view
+/// only makes this server return as the one that died, and the others take ten seconds to tell the two apart (measured with
+/// Galera 26.4.23). Should they all die before it is in, the restart is by the members' positions.
+fn others_serve(paths: &Paths) -> bool {
+    let journal = journal::read(paths);
+    let Some((entry, history)) = journal.entry().and_then(|entry| Some((entry, entry.uuid.as_ref()?))) else {
+        return false;
+    };
+    let seen = last_view::read(paths, entry.branch).members;
+    let others: Vec<IpAddr> = seen.into_keys().filter(|address| !net::is_local(*address)).collect();
+    live::anyone_serves(history.as_str(), &others)
 }
 
 /// The history in the state file and the journal's, when they are not the same.

@@ -120,12 +120,22 @@ pub enum Asked {
     Unclear(String),
 }
 
-/// Whether a member says, now, that it is part of a primary component. Silence is no; asked for an alarm only, where one
-/// that is switched off must not hold up the pass for long.
-pub fn says_primary(address: IpAddr) -> bool {
+/// What a member says when it is, now, part of a primary component. Silence is no; asked where one that is switched off
+/// must not hold up anybody for long.
+pub fn primary(address: IpAddr) -> Option<Live> {
     const LIMIT: Duration = Duration::from_secs(1);
-    let answer = net::http_get_local(SocketAddr::new(address, AGENT_PORT), "/status", LIMIT, 65_536);
-    answer.ok().and_then(|answer| serde_json::from_slice::<Live>(&answer.body).ok()).is_some_and(|live| live.primary)
+    let answer = net::http_get_local(SocketAddr::new(address, AGENT_PORT), "/status", LIMIT, 65_536).ok()?;
+    serde_json::from_slice::<Live>(&answer.body).ok().filter(|live| live.primary)
+}
+
+/// Whether one of them serves this history now. Asks all at once.
+pub fn anyone_serves(history: &str, members: &[IpAddr]) -> bool {
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = members.iter().map(|address| scope.spawn(|| primary(*address))).collect();
+        // All are waited for; a thread that panicked has heard nothing.
+        let said: Vec<_> = asked.into_iter().filter_map(|one| one.join().ok().flatten()).collect();
+        said.iter().any(|live| live.uuid.as_deref() == Some(history))
+    })
 }
 
 /// Asks a member's agent.

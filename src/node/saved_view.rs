@@ -44,9 +44,17 @@ pub fn drop_others(paths: &Paths) -> Result<(), FileError> {
         return Ok(());
     };
     if file::read_to_string_opt(kept(paths))?.as_deref() != Some(view.as_str()) {
-        file::remove_opt(saved(paths))?;
+        discard(paths)?;
     }
     Ok(())
+}
+
+/// Removes the saved view.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn discard(paths: &Paths) -> Result<(), FileError> {
+    file::remove_opt(saved(paths)).map(drop)
 }
 
 #[cfg(test)]

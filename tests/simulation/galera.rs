@@ -136,7 +136,11 @@ impl World {
             return;
         }
         let keeps = self.planted == Some(Planted::KeepsTheFlag);
+        let others_serve = self.others_serve(unit);
         let machine = self.machine(unit);
+        if others_serve {
+            machine.volume.saved_view = None;
+        }
         let (Some(permission), Some(files)) = (machine.permission.clone(), machine.files.clone()) else {
             machine.server = Process::Down;
             return;
@@ -192,6 +196,14 @@ impl World {
             self.after(TIRED, Event::Tired(unit.clone(), pid));
         }
         self.after(0, Event::Links);
+    }
+
+    /// The gate (`src/node/gate.rs`): while others serve there is nothing to restore.
+    fn others_serve(&self, unit: &Unit) -> bool {
+        let holds = &self.machines[unit].volume.holds;
+        self.machines.iter().any(|(other, machine)| {
+            other != unit && machine.volume.holds == *holds && machine.primary().is_some() && self.reaches(unit, other)
+        })
     }
 
     /// A server without a primary component since its start ends, and is started again with files that may be newer.
