@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use crate::cluster::{Event, Server};
 use crate::host::clock::Moment;
-use crate::mariadb::{Paths, start};
+use crate::mariadb::{Paths, saved_view, start};
 use crate::node::live::{self, Live};
-use crate::node::{departure, journal, last_view, observe, outage, saved_view, shown};
+use crate::node::{departure, journal, last_view, observe, outage, shown};
 
 pub use notify::send as notify;
 
@@ -44,10 +44,10 @@ pub fn run() -> anyhow::Result<()> {
         let saved = saved_view::read(&paths);
         let server = observe::server();
         if let Some(view) = saved.filter(|view| kept.as_ref() != Some(view)) {
-            match saved_view::keep(&paths, &view, &server) {
-                Ok(true) => kept = Some(view),
-                Ok(false) => {}
-                Err(why) => log(&format!("cannot keep the saved view: {why}")),
+            match server.synced().map(|_| saved_view::keep(&paths, &view)) {
+                Some(Ok(())) => kept = Some(view),
+                None => {}
+                Some(Err(why)) => log(&format!("cannot keep the saved view: {why}")),
             }
         }
         let note = shown::read(&paths);

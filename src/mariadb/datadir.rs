@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::grastate::{self, Grastate};
-use super::{Paths, server_program};
+use super::{Paths, halfway, server_program};
 use crate::host::{Command, CommandError, FileError, Mode, file};
 
 /// Why a directory could not be prepared or measured.
@@ -145,9 +145,14 @@ pub fn make_empty(paths: &Paths) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Whether the state file has the nil UUID, which marks data as not to be used.
+pub fn is_nil(paths: &Paths) -> bool {
+    matches!(look(paths), Found::State(Grastate { uuid: None, .. }))
+}
+
 /// How far the data goes, with the server stopped: from the state file after a clean stop, else by a recovery run, which
 /// rolls the engine's own log forward. `None`: there is no copy of a history here. A torn state file does not matter: the
-/// engine knows the history too; one with the nil UUID does, because it marks data as not to be used.
+/// engine knows the history too. The nil UUID does, unless it is known why it is there.
 ///
 /// # Errors
 /// When a recovery run fails: no answer is better than a wrong one.
@@ -156,8 +161,18 @@ pub fn measure(paths: &Paths) -> Result<Option<(String, u64)>, DatadirError> {
         Found::State(Grastate { uuid: Some(uuid), seqno: Some(seqno), .. }) => return Ok(Some((uuid, seqno))),
         Found::State(Grastate { uuid: Some(uuid), seqno: None, .. }) => Some(uuid),
         Found::Torn(_) => None,
-        Found::State(Grastate { uuid: None, .. }) | Found::Nothing | Found::Odd(_) => return Ok(None),
+        Found::State(Grastate { uuid: None, .. }) => return Ok(halfway::read(paths)),
+        Found::Nothing | Found::Odd(_) => return Ok(None),
     };
+    // The engine may know no position, or one of another history than the state file: not usable.
+    Ok(engine_position()?.filter(|(found, _)| uuid.as_ref().is_none_or(|uuid| uuid == found)))
+}
+
+/// The engine's own position, by a recovery run of the stopped server.
+///
+/// # Errors
+/// When the run fails: no answer is better than a wrong one.
+pub(super) fn engine_position() -> Result<Option<(String, u64)>, DatadirError> {
     // Its own error log: two runs must not read each other's.
     let output = Command::new(server_program())
         .args(["--user=mysql", "--wsrep-recover", "--disable-log-error", "--skip-networking", "--wsrep-notify-cmd="])
@@ -166,10 +181,7 @@ pub fn measure(paths: &Paths) -> Result<Option<(String, u64)>, DatadirError> {
         .map_err(|source| DatadirError::Program { what: "recover the position of the data", source })?;
     let log = output.stderr_text();
     match grastate::recovered_position(&log) {
-        Some((found, Some(seqno))) if uuid.as_ref().is_none_or(|uuid| *uuid == found) && found != grastate::NIL => {
-            Ok(Some((found, seqno)))
-        }
-        // The engine knows no position, or one of another history than the state file: not usable.
+        Some((found, Some(seqno))) if found != grastate::NIL => Ok(Some((found, seqno))),
         Some(_) => Ok(None),
         None => Err(DatadirError::NoPosition(log.lines().last().unwrap_or_default().to_owned())),
     }

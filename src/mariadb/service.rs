@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::start::{self, Permission};
-use super::{PROGRAM, Paths};
+use super::{PROGRAM, Paths, saved_view};
 use crate::host::service_manager::{self as systemd, State, Wait};
 use crate::host::{Mode, file};
 
@@ -118,8 +118,7 @@ pub fn stop_idle(paths: &Paths) -> anyhow::Result<()> {
 /// stop one after the other, the last of them saves that it was a primary component alone. Galera would restore that at
 /// the next start, at once and with old data, beside the member that the leader chooses.
 fn forget_view(paths: &Paths) -> anyhow::Result<()> {
-    file::remove_opt(paths.datadir().join("gvwstate.dat"))?;
-    Ok(())
+    if saved_view::read(paths).is_some() { saved_view::discard(paths) } else { Ok(()) }
 }
 
 /// What systemd says of it.

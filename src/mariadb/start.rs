@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::grastate::{self, Grastate};
-use super::{Paths, datadir};
+use super::{Paths, datadir, halfway, saved_view};
 use crate::host::{Mode, file};
 
 /// What the server may do when it starts.
@@ -64,9 +64,13 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
     let permission = permission(paths)?.context(
         "this unit has no permission to start its server: it has not joined a cluster, was stopped, or has left",
     )?;
-    drop_broken_view(paths)?;
+    saved_view::drop_unusable(paths)?;
     let mut arguments = Vec::new();
     match permission {
+        Permission::Join if halfway::read(paths).is_some() => anyhow::bail!(
+            "the server died within a statement that changes tables: it waits for a member that serves and gives it a full \
+             copy, or for the restart of the cluster"
+        ),
         Permission::Join => {
             if let Some((uuid, seqno)) = datadir::measure(paths)? {
                 if matches!(datadir::look(paths), datadir::Found::Torn(_)) {
@@ -90,11 +94,12 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
             }
             permit(paths, &Permission::Join)?;
             mark_safe(paths, &uuid, seqno)?;
-            file::remove_opt(paths.datadir().join("gvwstate.dat"))?;
+            saved_view::remove(paths)?;
             arguments.push(format!("--wsrep_start_position={uuid}:{seqno}"));
             arguments.push("--wsrep-new-cluster".to_owned());
         }
     }
+    halfway::forget(paths)?;
     file::create_dir_all_with(&paths.run, &Mode::new(0o755))?;
     let text = format!("START_ARGUMENTS={}\n", arguments.join(" "));
     file::write_atomic(paths.start_environment(), text.as_bytes(), &Mode::new(0o644))?;
@@ -106,23 +111,6 @@ pub fn last_position(paths: &Paths) -> Option<String> {
     let text = file::read_to_string_opt(paths.start_environment()).ok()??;
     let (_, position) = text.split_once("--wsrep_start_position=")?;
     position.split_whitespace().next().map(ToOwned::to_owned)
-}
-
-/// An empty or cut-off saved view would stop the server's start; it says nothing that is needed.
-fn drop_broken_view(paths: &Paths) -> anyhow::Result<()> {
-    let view = paths.datadir().join("gvwstate.dat");
-    if let Some(text) = file::read_to_string_opt(&view)? {
-        if !grastate::is_saved_view(&text) {
-            file::remove_opt(&view)?;
-        }
-    }
-    Ok(())
-}
-
-/// Whether there is a saved view for Galera to restore by itself.
-pub fn has_saved_view(paths: &Paths) -> bool {
-    let text = file::read_to_string_opt(paths.datadir().join("gvwstate.dat"));
-    matches!(text, Ok(Some(text)) if grastate::is_saved_view(&text))
 }
 
 /// Tells Galera that this copy may begin. Keeps everything else that the state file says.

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use crate::cluster::ClusterUuid;
 use crate::host::net;
-use crate::mariadb::Paths;
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::grastate::Grastate;
 use crate::mariadb::start::{self, Permission};
+use crate::mariadb::{Paths, halfway, saved_view};
 
-use super::{journal, last_view, live, saved_view};
+use super::{journal, last_view, live};
 
 /// Runs before every start of the server.
 ///
@@ -24,9 +24,9 @@ pub fn pass(paths: &Paths) -> anyhow::Result<()> {
     if joins_with_nothing(paths) {
         datadir::make_empty(paths)?;
     }
-    saved_view::drop_others(paths)?;
-    if saved_view::read(paths).is_some() && others_serve(paths) {
-        saved_view::discard(paths)?;
+    if (saved_view::read(paths).is_some() || halfway::read(paths).is_some()) && others_serve(paths) {
+        saved_view::remove(paths)?;
+        halfway::forget(paths)?;
     }
     start::gate(paths)
 }

@@ -11,7 +11,6 @@ pub mod live;
 pub mod observe;
 pub mod outage;
 pub mod quiet;
-pub mod saved_view;
 pub mod shown;
 
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@ use crate::cluster::{Answer, Epoch, Galera, Holds, Installed, LastView, LocalSta
 use crate::host::service_manager::State;
 use crate::host::{Mode, file, machine};
 use crate::mariadb::datadir::{self, Found};
+use crate::mariadb::halfway;
 use crate::mariadb::sql::Session;
 use crate::mariadb::wsrep::GaleraStatus;
 use crate::mariadb::{Paths, install, service};
@@ -59,10 +60,13 @@ fn holds(paths: &Paths) -> Holds {
         Found::State(state) => match state.uuid.map(|uuid| uuid.parse()) {
             Some(Ok(uuid)) => Holds::History(uuid),
             Some(Err(why)) => Holds::Unclear(why),
+            None if halfway::read(paths).is_some() => {
+                Holds::Unclear("the server died within a statement that changes tables".to_owned())
+            }
             None => Holds::Unclear("data without a history (nil UUID)".to_owned()),
         },
         Found::Torn(what) | Found::Odd(what) => Holds::Unclear(what),
-        Found::Nothing => match datadir::foreign_files(paths, &[journal::FILE, last_view::FILE]) {
+        Found::Nothing => match datadir::foreign_files(paths, &[journal::FILE, last_view::FILE, halfway::FILE]) {
             Ok(foreign) if foreign.is_empty() => Holds::Nothing,
             Ok(foreign) => Holds::Unclear(format!("files that are not ours: {}", foreign.join(" "))),
             Err(why) => Holds::Unclear(why.to_string()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::{Mode, clock, file};
-use crate::mariadb::{Paths, start};
+use crate::mariadb::{Paths, saved_view};
 
 /// With a saved view Galera re-forms the cluster by itself once all are back: that gets its time.
 pub const GRACE_WITH_VIEW: Duration = Duration::from_secs(45);
@@ -38,7 +38,7 @@ pub fn stalled(paths: &Paths) -> bool {
     let (Ok(since), Ok(now)) = (text.trim().parse::<u64>(), clock::uptime_seconds()) else {
         return false;
     };
-    let grace = if start::has_saved_view(paths) { GRACE_WITH_VIEW } else { GRACE_WITHOUT };
+    let grace = if saved_view::will_be_restored(paths) { GRACE_WITH_VIEW } else { GRACE_WITHOUT };
     now.saturating_sub(since) >= grace.as_secs()
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn comes_back(m: &Model, app: &str) {
         same_rows(m, &units, oddity.what);
     }
     killed_in_ddl(m, app, &units, &uuid);
+    cut_in_ddl(m, app, &units, &uuid);
     another_history(m, app, &units, &uuid);
 }
 
@@ -104,6 +105,30 @@ fn killed_in_ddl(m: &Model, app: &str, units: &[String], uuid: &str) {
     let tables: Vec<_> = units.iter().map(|unit| m.sql(unit, columns)).collect();
     m.hold(tables.iter().all(|table| *table == tables[0]), &format!("the table is the same everywhere: {tables:?}"));
     same_rows(m, units, "a crash within a table's change");
+}
+
+/// The power goes while all carry out the same change: nobody has a copy that Galera would use, and all have a saved view.
+/// Restored, it would make them begin a new history, each with its own data.
+fn cut_in_ddl(m: &Model, app: &str, units: &[String], uuid: &str) {
+    m.sql(&units[0], "INSERT INTO e2e.odd (what) SELECT 'long' FROM e2e.seq_1_to_400000").unwrap();
+    let change = "ALTER TABLE e2e.odd ADD COLUMN late CHAR(200) DEFAULT 'y', FORCE, ALGORITHM=COPY";
+    m.step("cut the power of all in the middle of an ALTER TABLE");
+    m.on(&units[0], &format!("systemd-run --quiet mariadb -e \"{change}\""));
+    let nil = "for i in $(seq 100); do grep -q '^uuid: *00000000-' /var/lib/mysql/data/grastate.dat && exit 0; \
+               sleep 0.05; done; exit 1";
+    for unit in units {
+        m.hold(m.on(unit, nil).ok, &format!("{unit} is within the change"));
+    }
+    let all: Vec<&str> = units.iter().map(String::as_str).collect();
+    m.juju(&[&["fault", "power-off"], all.as_slice()].concat());
+    m.juju(&[&["fault", "power-on"], all.as_slice()].concat());
+    m.until("no server starts by itself", 60, || {
+        let said = "journalctl --boot --unit mariadb --no-pager --output cat | grep -c 'died within a statement'";
+        let silent: Vec<_> = units.iter().filter(|unit| !m.on(unit, said).ok).collect();
+        if silent.is_empty() { Ok(()) } else { Err(format!("{silent:?} said nothing")) }
+    });
+    m.hold(m.one_cluster(app, 3, 180) == uuid, "the same history goes on, from the newest copy");
+    same_rows(m, units, "a power cut within a table's change");
 }
 
 /// The state file names another history: it is never started, and nothing of it is overwritten.

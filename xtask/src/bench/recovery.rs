@@ -36,7 +36,8 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     model.wait_active("db", 3)?;
     let units: Vec<String> = model.units("db")?.into_iter().map(|unit| unit.name).collect();
     let [writer, victim, _] = units.as_slice() else { anyhow::bail!("cannot find three units") };
-    let table = "CREATE DATABASE bench; CREATE TABLE bench.rows (id BIGINT PRIMARY KEY AUTO_INCREMENT, filler VARCHAR(1000))";
+    let table =
+        "CREATE DATABASE bench; CREATE TABLE bench.rows (id BIGINT PRIMARY KEY AUTO_INCREMENT, filler VARCHAR(1000))";
     model.shell(writer, &format!("mariadb -e '{table}'"))?;
     for _ in 0..FILLS {
         model.shell(writer, &format!("mariadb -e '{FILL}'"))?;
