@@ -52,6 +52,8 @@ pub(crate) enum Planted {
     NeverPermits,
     /// The agent does not write down whom its server sees.
     ForgetsTheView,
+    /// The gate lets a view be restored beside the nil UUID.
+    RestoresWithoutAHistory,
 }
 
 /// What was seen in one run, or in many.
@@ -244,6 +246,7 @@ fn planted_mistakes_are_found() {
         (Planted::TakesTheLowest, "is lost", 400),
         (Planted::ForgetsUsedEpoch, "not healthy", 1000),
         (Planted::ForgetsTheView, "is lost", 800),
+        (Planted::RestoresWithoutAHistory, "a new history beside", 800),
         (Planted::KeepsTheFlag, "", 200),
     ] {
         let begin = Instant::now();

@@ -192,8 +192,12 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
     if let Some((chosen, _)) = &recovery.chosen {
         let report = o.report_of(chosen);
         let gone = !planned.contains(chosen);
-        // The permission was used and the server stands still again: only a new call can tell how far it came.
-        let spent = report.as_ref().is_some_and(|r| r.used_epoch >= recovery.epoch && r.server == Server::Stopped);
+        // The permission was used and the server stands still again, or looks for others who wait for it: only a new call
+        // can tell how far it came.
+        let spent = report.as_ref().is_some_and(|r| {
+            let out = r.server.primary().is_none() && (r.server == Server::Stopped || r.stalled);
+            r.used_epoch >= recovery.epoch && out
+        });
         // Or it cannot be used any more: the volume that it was given for was lost, and with it the answer.
         let answers = |r: &Report| r.answer.as_ref().is_some_and(|answer| answer.epoch == recovery.epoch);
         let lost = report.as_ref().is_some_and(|r| r.used_epoch < recovery.epoch && !answers(r));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::live::{self, Asked};
-use super::{Secrets, Wanted, agent_service, configure, departure, journal, last_view, observe};
+use super::{Secrets, Wanted, agent_service, configure, departure, journal, last_view, observe, outage};
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
@@ -202,7 +202,7 @@ fn bootstrap(
     if from.is_none() {
         datadir::make_first(paths)?;
     }
-
+    outage::begin_anew(paths)?;
     service::bootstrap(paths, epoch.0, from.map(|p| (p.uuid.to_string(), p.seqno)))?;
     Ok(None)
 }

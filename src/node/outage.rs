@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::host::{Mode, clock, file};
+use crate::host::{FileError, Mode, clock, file};
 use crate::mariadb::{Paths, saved_view};
 
 /// With a saved view Galera re-forms the cluster by itself once all are back: that gets its time.
@@ -28,6 +28,14 @@ pub fn note(paths: &Paths, primary: bool) -> bool {
     };
     // What cannot be noted is not known: without a note nobody is called stalled.
     noted.is_ok() && !primary && stalled(paths)
+}
+
+/// A server that is about to restart the cluster has its time again.
+///
+/// # Errors
+/// When the note cannot be removed.
+pub fn begin_anew(paths: &Paths) -> Result<(), FileError> {
+    file::remove_opt(path(paths)).map(drop)
 }
 
 /// Whether the noted outage has lasted long enough.

@@ -110,12 +110,15 @@ fn killed_in_ddl(m: &Model, app: &str, units: &[String], uuid: &str) {
 /// The power goes while all carry out the same change: nobody has a copy that Galera would use, and all have a saved view.
 /// Restored, it would make them begin a new history, each with its own data.
 fn cut_in_ddl(m: &Model, app: &str, units: &[String], uuid: &str) {
-    m.sql(&units[0], "INSERT INTO e2e.odd (what) SELECT 'long' FROM e2e.seq_1_to_400000").unwrap();
-    let change = "ALTER TABLE e2e.odd ADD COLUMN late CHAR(200) DEFAULT 'y', FORCE, ALGORITHM=COPY";
+    // 20 ms a row, whatever the disk does.
+    let rows = "CREATE TABLE e2e.slow (number INT PRIMARY KEY, what CHAR(40)); \
+                INSERT INTO e2e.slow SELECT seq, REPEAT('x', 40) FROM e2e.seq_1_to_500";
+    m.sql(&units[0], rows).unwrap();
+    let change = "ALTER TABLE e2e.slow ADD COLUMN sum CHAR(128) DEFAULT (SHA2(REPEAT(what, 400000), 512)), ALGORITHM=COPY";
     m.step("cut the power of all in the middle of an ALTER TABLE");
-    m.on(&units[0], &format!("systemd-run --quiet mariadb -e \"{change}\""));
+    m.on(&units[0], &format!("systemd-run --quiet mariadb -e '{change}'"));
     let nil = "for i in $(seq 100); do grep -q '^uuid: *00000000-' /var/lib/mysql/data/grastate.dat && exit 0; \
-               sleep 0.05; done; exit 1";
+               sleep 0.1; done; exit 1";
     for unit in units {
         m.hold(m.on(unit, nil).ok, &format!("{unit} is within the change"));
     }

@@ -137,9 +137,16 @@ impl World {
         }
         let keeps = self.planted == Some(Planted::KeepsTheFlag);
         let others_serve = self.others_serve(unit);
+        let restores_anyway = self.planted == Some(Planted::RestoresWithoutAHistory);
         let machine = self.machine(unit);
         if others_serve {
+            (machine.volume.saved_view, machine.volume.halfway) = (None, None);
+        }
+        let halfway = machine.volume.halfway.clone().filter(|_| !restores_anyway);
+        if halfway.is_some() && machine.permission == Some(Permission::Join) {
             machine.volume.saved_view = None;
+            self.after(2 * SECOND, Event::Up(unit.clone(), pid));
+            return;
         }
         let (Some(permission), Some(files)) = (machine.permission.clone(), machine.files.clone()) else {
             machine.server = Process::Down;
@@ -172,6 +179,9 @@ impl World {
                 }
                 machine.volume.saved_view = None;
                 node.view = None;
+                if let (Some(_), Some(history)) = (&from, machine.volume.halfway.take()) {
+                    machine.volume.holds = Holds::History(history);
+                }
                 if from.is_none() {
                     if let Holds::History(uuid) = machine.volume.holds.clone() {
                         self.break_promise(format!("{unit} founds over history {uuid}"));
@@ -200,10 +210,24 @@ impl World {
 
     /// The gate (`src/node/gate.rs`): while others serve there is nothing to restore.
     fn others_serve(&self, unit: &Unit) -> bool {
-        let holds = &self.machines[unit].volume.holds;
+        let ours = |unit: &Unit| self.machines[unit].volume.journal.as_ref().and_then(|entry| entry.uuid.clone());
+        let Some(history) = ours(unit).map(Holds::History) else {
+            return false;
+        };
         self.machines.iter().any(|(other, machine)| {
-            other != unit && machine.volume.holds == *holds && machine.primary().is_some() && self.reaches(unit, other)
+            other != unit && machine.volume.holds == history && machine.primary().is_some() && self.reaches(unit, other)
         })
+    }
+
+    /// The server is about to die within a statement that changes tables: Galera has marked the data with the nil UUID.
+    pub(crate) fn interrupt_change(&mut self, unit: &Unit) {
+        let machine = self.machine(unit);
+        let view = machine.primary().filter(|n| matches!(n.state, LocalState::Synced | LocalState::Donor));
+        let full = view.and_then(|n| n.view.as_ref()).is_some_and(|v| machine.volume.full_in == Some(v.id));
+        if let (true, Holds::History(uuid)) = (full, machine.volume.holds.clone()) {
+            machine.volume.halfway = Some(uuid);
+            machine.volume.holds = Holds::Unclear("the server died within a statement that changes tables".to_owned());
+        }
     }
 
     /// A server without a primary component since its start ends, and is started again with files that may be newer.
@@ -446,6 +470,9 @@ impl World {
         };
         let Some(tip) = stay.iter().filter_map(|u| copy(self, u)).max_by_key(|w| (self.writes.seqno(Some(*w)), *w))
         else {
+            if side.iter().any(|u| self.machines[u].volume.halfway.is_some()) {
+                self.break_promise(format!("a new history beside the old one, begun by {side:?}"));
+            }
             // Nobody is left who has the data: those who were receiving it start over.
             side.iter().for_each(|u| self.server_dies(u, false));
             return;

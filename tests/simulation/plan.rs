@@ -17,10 +17,12 @@ pub(crate) const MINUTE: Ms = 60 * SECOND;
 pub(crate) enum Fault {
     /// These lose their power, the next always a little later than the one before.
     PowerCut { picks: Vec<usize>, stagger: Ms, off: Ms },
+    /// These lose their power in the middle of a statement that changes tables.
+    CutInChange { picks: Vec<usize>, off: Ms },
     /// The machines are shut down in order and switched on again.
     ShutDown { picks: Vec<usize>, stagger: Ms, off: Ms },
-    /// The server is killed; systemd starts it again.
-    KillServer { pick: usize },
+    /// The server is killed, maybe in the middle of a statement that changes tables; systemd starts it again.
+    KillServer { pick: usize, in_change: bool },
     /// The server stands still (a debugger, a disk that does not answer).
     FreezeServer { pick: usize, last: Ms },
     /// The whole machine stands still, hooks and agents too (a virtual machine that is paused).
@@ -50,6 +52,7 @@ impl Fault {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::PowerCut { .. } => "power cut",
+            Self::CutInChange { .. } => "power cut within DDL",
             Self::ShutDown { .. } => "shutdown",
             Self::KillServer { .. } => "server killed",
             Self::FreezeServer { .. } => "server frozen",
@@ -132,7 +135,7 @@ fn draw(rng: &mut StdRng, units: u32) -> Fault {
         };
         (first..first + count).collect()
     };
-    match rng.random_range(0..22) {
+    match rng.random_range(0..23) {
         0..=2 => {
             let stagger = *pick(rng, &[0, 0, 300, 2 * SECOND, 8 * SECOND]);
             Fault::PowerCut { picks: some(rng), stagger, off: span(rng) }
@@ -141,7 +144,7 @@ fn draw(rng: &mut StdRng, units: u32) -> Fault {
             let stagger = *pick(rng, &[0, 400, 3 * SECOND, 10 * SECOND]);
             Fault::ShutDown { picks: some(rng), stagger, off: span(rng) }
         }
-        5 | 6 => Fault::KillServer { pick: any(rng) },
+        5 | 6 => Fault::KillServer { pick: any(rng), in_change: rng.random_ratio(1, 3) },
         7 => Fault::FreezeServer { pick: any(rng), last: span(rng) },
         8 => Fault::FreezeMachine { pick: any(rng), last: span(rng) },
         9..=11 => {
@@ -156,6 +159,7 @@ fn draw(rng: &mut StdRng, units: u32) -> Fault {
         17 => Fault::DiskLost { pick: any(rng), off: span(rng) },
         18 => Fault::Add,
         19 | 20 => Fault::Remove { pick: any(rng) },
+        21 => Fault::CutInChange { picks: some(rng), off: span(rng) },
         _ => Fault::Burst { writes: rng.random_range(20..200) },
     }
 }

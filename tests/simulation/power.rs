@@ -27,6 +27,10 @@ impl World {
         match switch {
             Switch::On if !powered => self.power_on(unit),
             Switch::Cut if powered && created => self.power_off(unit, true),
+            Switch::CutInChange if powered && created => {
+                self.interrupt_change(unit);
+                self.power_off(unit, true);
+            }
             Switch::ShutDown if powered && created => {
                 self.server_leaves(unit);
                 self.power_off(unit, false);
@@ -37,7 +41,7 @@ impl World {
                 self.copies_went = true;
                 self.machine(unit).volume = Volume::empty();
             }
-            Switch::On | Switch::Cut | Switch::ShutDown | Switch::CutAndLoseDisk => {}
+            Switch::On | Switch::Cut | Switch::CutInChange | Switch::ShutDown | Switch::CutAndLoseDisk => {}
         }
     }
 
@@ -49,8 +53,8 @@ impl World {
         };
         let planned = self.planned();
         self.machines.iter().any(|(other, m)| {
-            let whole = matches!(m.volume.holds, Holds::History(_))
-                && m.volume.tip.is_some_and(|tip| self.writes.holds(tip, acknowledged));
+            let whole =
+                m.volume.history().is_some() && m.volume.tip.is_some_and(|tip| self.writes.holds(tip, acknowledged));
             other != unit && planned.contains(other) && whole
         })
     }

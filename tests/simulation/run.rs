@@ -1,6 +1,6 @@
 //! One run from its plan to its end, and the search for a shorter plan that ends the same way.
 
-use mariadb_galera::cluster::{Holds, Unit};
+use mariadb_galera::cluster::Unit;
 
 use super::plan::{MINUTE, Ms, Plan, SECOND};
 use super::world::{Event, World, name};
@@ -125,7 +125,7 @@ impl World {
         let newest = self.writes.acknowledged;
         let has = |unit: &Unit| {
             let volume = &self.machines[unit].volume;
-            let whole = matches!(volume.holds, Holds::History(_)) && self.state.units.contains_key(&name(unit));
+            let whole = volume.history().is_some() && self.state.units.contains_key(&name(unit));
             whole && newest.is_none_or(|w| volume.tip.is_some_and(|tip| self.writes.holds(tip, w)))
         };
         self.machines.keys().any(has)

@@ -98,14 +98,14 @@ impl World {
                 }
                 self.stop(me);
                 let machine = &self.machines[me];
-                let position = match (&machine.volume.holds, machine.volume.tip) {
-                    (Holds::History(uuid), Some(tip)) => {
+                let position = match (machine.volume.history(), machine.volume.tip) {
+                    (Some(uuid), Some(tip)) => {
                         let seqno = self.writes.seqno(Some(tip));
                         let shown =
                             if self.planted == Some(Planted::TakesTheLowest) { 1_000_000 - seqno } else { seqno };
                         Some(Position { uuid: uuid.clone(), seqno: shown })
                     }
-                    (Holds::History(_) | Holds::Nothing | Holds::Unclear(_), _) => None,
+                    (Some(_) | None, _) => None,
                 };
                 let view = self.last_view(me);
                 self.machine(me).answer = Some(Answer { epoch: *epoch, position, view });
@@ -122,6 +122,7 @@ impl World {
                 machine.answer = None;
                 if machine.volume.holds != Holds::Nothing {
                     (machine.volume.holds, machine.volume.tip) = (Holds::Nothing, None);
+                    machine.volume.halfway = None;
                     machine.volume.directory = false;
                     machine.volume.aside = vec![format!("/data.aside-{branch}")];
                 }
@@ -187,6 +188,7 @@ impl World {
             let machine = self.machine(me);
             machine.permission = Some(Permission::Bootstrap { from: from.cloned() });
             machine.volume.directory = true;
+            machine.outage_since = None;
             if from.is_none() {
                 machine.volume.holds = Holds::Nothing;
             }
@@ -202,11 +204,11 @@ impl World {
         let fits = match (from, &volume.holds) {
             (None, Holds::Nothing) => true,
             (None, Holds::Unclear(_)) => entry.used_epoch > Epoch::default(),
-            (None, Holds::History(_)) | (Some(_), Holds::Nothing | Holds::Unclear(_)) => false,
-            (Some(position), Holds::History(uuid)) => {
+            (None, Holds::History(_)) => false,
+            (Some(position), _) => volume.history().is_some_and(|uuid| {
                 let here = self.writes.seqno(volume.tip);
                 *uuid == position.uuid && (here == position.seqno || self.planted == Some(Planted::TakesTheLowest))
-            }
+            }),
         };
         if !fits {
             return Done::No("the data is not what the permission is for".to_owned());

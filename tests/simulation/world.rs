@@ -23,6 +23,8 @@ use super::{Planted, Stats};
 pub(crate) struct Volume {
     pub(crate) journal: Option<JournalEntry>,
     pub(crate) holds: Holds,
+    /// The history of which this is a whole copy all the same: its server died within a statement that changes tables.
+    pub(crate) halfway: Option<ClusterUuid>,
     /// The last write that is on disk; an index into [`Writes`].
     pub(crate) tip: Option<usize>,
     /// Galera's saved view: there after a crash, gone after a clean stop.
@@ -45,6 +47,7 @@ impl Volume {
         Self {
             journal: None,
             holds: Holds::Nothing,
+            halfway: None,
             tip: None,
             saved_view: None,
             full_in: None,
@@ -53,6 +56,14 @@ impl Volume {
             aside: Vec::new(),
             directory: false,
             reached: DbInit::New,
+        }
+    }
+
+    /// The history of which there is a whole copy.
+    pub(crate) fn history(&self) -> Option<&ClusterUuid> {
+        match &self.holds {
+            Holds::History(uuid) => Some(uuid),
+            Holds::Nothing | Holds::Unclear(_) => self.halfway.as_ref(),
         }
     }
 }
@@ -146,6 +157,7 @@ pub(crate) enum Event {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Switch {
     Cut,
+    CutInChange,
     CutAndLoseDisk,
     ShutDown,
     On,
@@ -367,10 +379,14 @@ impl World {
         self.say(format!("FAULT {fault:?}"));
         match fault {
             Fault::PowerCut { picks, stagger, off } => self.powers(&picks, stagger, off, Switch::Cut),
+            Fault::CutInChange { picks, off } => self.powers(&picks, 0, off, Switch::CutInChange),
             Fault::ShutDown { picks, stagger, off } => self.powers(&picks, stagger, off, Switch::ShutDown),
             Fault::DiskLost { pick, off } => self.powers(&[pick], 0, off, Switch::CutAndLoseDisk),
-            Fault::KillServer { pick } => {
+            Fault::KillServer { pick, in_change } => {
                 if let Some(unit) = self.pick(pick) {
+                    if in_change {
+                        self.interrupt_change(&unit);
+                    }
                     self.server_dies(&unit, false);
                 }
             }
