@@ -92,10 +92,8 @@ fn chaos() {
 /// Plays a scenario on the shared model or one of its own. A model in which one failed is used no more.
 fn tell(script: &Script, shared: &mut Option<Stage>, seed: u64) -> Result<play::Outcome, String> {
     // Those with a model of their own come last: the shared one makes room for them.
-    let mut stage = match shared.take() {
-        Some(stage) if !script.own_model => stage,
-        Some(_) | None => Stage::new("chaos"),
-    };
+    let kept = shared.take().filter(|_| !script.own_model);
+    let mut stage = kept.unwrap_or_else(|| Stage::new("chaos"));
     let told = catch_unwind(AssertUnwindSafe(|| {
         if !script.own_model && stage.clusters.is_empty() {
             stage.form();

@@ -24,8 +24,16 @@ pub const PASS_GAP: Duration = Duration::from_secs(2);
 /// After a pass that could not run (no controller), the next try.
 pub const PASS_GAP_FAILED: Duration = Duration::from_secs(15);
 
-/// What the loop has seen last, for everybody who asks.
-type Seen = Arc<Mutex<(Live, Result<(), String>)>>;
+/// For everybody who asks.
+type Seen = Arc<Mutex<Look>>;
+
+/// What the loop has seen last.
+#[derive(Clone, Debug)]
+struct Look {
+    live: Live,
+    ready: Result<(), String>,
+    at: Moment,
+}
 
 /// Runs for ever.
 ///
@@ -33,7 +41,8 @@ type Seen = Arc<Mutex<(Live, Result<(), String>)>>;
 /// When it cannot listen at all.
 pub fn run() -> anyhow::Result<()> {
     let paths = Paths::default();
-    let seen: Seen = Arc::new(Mutex::new((Live::default(), Err("the agent has just started".to_owned()))));
+    let ready = Err("the agent has just started".to_owned());
+    let seen: Seen = Arc::new(Mutex::new(Look { live: Live::default(), ready, at: Moment::now() }));
     serve::listen(Arc::clone(&seen))?;
     let bell = notify::Bell::listen(&paths)?;
     let runner = pass::Runner::default();
@@ -53,8 +62,11 @@ pub fn run() -> anyhow::Result<()> {
         let note = shown::read(&paths);
         let expected = note.as_ref().and_then(|n| n.expected.clone());
         let unit = note.as_ref().map(|n| n.unit.clone()).unwrap_or_default();
-        *seen.lock().unwrap_or_else(PoisonError::into_inner) =
-            (Live::from_server(&unit, &server, expected.as_deref()), live::ready(&server, expected.as_deref()));
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = Look {
+            live: Live::from_server(&unit, &server, expected.as_deref()),
+            ready: live::ready(&server, expected.as_deref()),
+            at: Moment::now(),
+        };
         // At once, whatever becomes of Juju: it is asked for when everything has stopped.
         let names = note.as_ref().map(|n| n.units.clone()).unwrap_or_default();
         let restart = note.as_ref().map_or(0, |n| n.restart);
@@ -92,5 +104,7 @@ fn note_outage(paths: &Paths, server: &Server) -> bool {
     let event = if departure::has_begun(paths) { Event::Leaving } else { Event::Ordinary };
     let answered = observe::has_answered(paths);
     let meant_to_run = event == Event::Ordinary && (answered || matches!(start::permission(paths), Ok(Some(_))));
-    outage::note(paths, !meant_to_run || server.primary().is_some())
+    // One that restarts the cluster has nobody to look for, and may need long to come up.
+    let restarts = *server == Server::Starting && start::begins_a_cluster(paths);
+    outage::note(paths, !meant_to_run || restarts || server.primary().is_some())
 }

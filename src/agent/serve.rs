@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::Seen;
+use super::{Look, Seen};
 use crate::AGENT_PORT;
 use crate::mariadb::Paths;
 use crate::node::departure;
 
 const HEAD_BYTES_MAX: usize = 8192;
 const LIMIT: Duration = Duration::from_secs(2);
+/// The loop looks every second and waits for the server for three. When it hangs (a volume that does not answer), what it
+/// saw last is no answer.
+const STALE: Duration = Duration::from_secs(10);
 
 /// Answers from now on.
 pub(super) fn listen(seen: Seen) -> anyhow::Result<()> {
@@ -46,10 +49,10 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
             return;
         }
     }
-    let (mut live, ready) = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut look = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
     // Read now and not a second ago: those who leave count on it.
-    live.leaving = departure::ticket(&Paths::default());
-    let (status, kind, body) = respond(&String::from_utf8_lossy(&head), &live, &ready);
+    look.live.leaving = departure::ticket(&Paths::default());
+    let (status, kind, body) = respond(&String::from_utf8_lossy(&head), &look);
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
@@ -58,17 +61,18 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
 }
 
 /// Status line, content type and body for a request's head.
-fn respond(
-    head: &str,
-    live: &crate::node::live::Live,
-    ready: &Result<(), String>,
-) -> (&'static str, &'static str, String) {
+fn respond(head: &str, look: &Look) -> (&'static str, &'static str, String) {
+    let age = look.at.elapsed();
+    if age > STALE {
+        let said = format!("the agent has not seen the server for {} s\n", age.as_secs());
+        return ("503 Service Unavailable", "text/plain", said);
+    }
     let mut words = head.lines().next().unwrap_or_default().split(' ');
     match (words.next(), words.next()) {
         (Some("GET"), Some("/status")) => {
-            ("200 OK", "application/json", serde_json::to_string(live).unwrap_or_default())
+            ("200 OK", "application/json", serde_json::to_string(&look.live).unwrap_or_default())
         }
-        (Some("GET"), Some("/health" | "/")) => match ready {
+        (Some("GET"), Some("/health" | "/")) => match &look.ready {
             Ok(()) => ("200 OK", "text/plain", "ready\n".to_owned()),
             Err(why) => ("503 Service Unavailable", "text/plain", format!("{why}\n")),
         },
@@ -80,12 +84,13 @@ fn respond(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::clock::Moment;
     use crate::node::live::Live;
 
     #[test]
     fn what_is_asked_is_answered_and_nothing_else() {
         let said = |head: &str, ready: Result<(), String>| {
-            let (status, _, body) = respond(head, &Live::default(), &ready);
+            let (status, _, body) = respond(head, &Look { live: Live::default(), ready, at: Moment::now() });
             format!("{status}: {}", body.trim_end())
         };
         assert_eq!(said("GET /health HTTP/1.1\r\n\r\n", Ok(())), "200 OK: ready");

@@ -123,7 +123,10 @@ fn found(o: &Observation, entry: &JournalEntry, formation: &Formation) -> Decisi
             }
         };
     }
+    // It died before it had a history, and looks for itself: stopped, it founds again under the next permission.
+    let lost = o.node.stalled && entry.used_epoch >= formation.epoch && matches!(o.node.holds, Holds::Unclear(_));
     match &o.node.server {
+        Server::Starting if lost => return Decision::act(State::Founding, vec![Step::Stop]),
         Server::Starting => return soon(State::Founding),
         Server::Silent(why) => return soon(State::Silent(why.clone())),
         Server::Answers(_) => return soon(State::Founding),
@@ -339,13 +342,15 @@ fn not_members(o: &Observation) -> Vec<Unit> {
         .collect()
 }
 
-/// A member's server is on its way up. When that has taken long, those who keep the others waiting are named.
+/// A member's server is on its way up. When that has taken long, those who keep the others waiting are named; one that
+/// has no copy waits for nobody, it receives one, and that takes its time.
 fn starting(o: &Observation) -> State {
     let silent = |report: &Option<Report>| {
         report.as_ref().is_some_and(|r| r.db_init == DbInit::Initialised && !r.stalled && r.server.synced().is_some())
     };
     let missing = o.reports().into_iter().filter(|(unit, report)| *unit != o.me && silent(report));
-    State::Starting { missing: if o.node.stalled { missing.map(|(unit, _)| unit).collect() } else { Vec::new() } }
+    let waits = o.node.stalled && matches!(o.node.holds, Holds::History(_));
+    State::Starting { missing: if waits { missing.map(|(unit, _)| unit).collect() } else { Vec::new() } }
 }
 
 /// Members whose last word was not that they run.

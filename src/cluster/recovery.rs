@@ -273,8 +273,10 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
             return Verdict::Gone { missing: missing.into_iter().collect(), seqno };
         }
     }
-    let first = best.iter().filter_map(|(unit, report, _)| Some((report.address?, unit.number(), *unit))).min();
-    let Some((_, _, unit)) = first else {
+    // One that died within a statement may have carried it out already: others at the same position would miss it.
+    let first =
+        best.iter().filter_map(|(unit, report, a)| Some((a.halfway, report.address?, unit.number(), *unit))).min();
+    let Some((.., unit)) = first else {
         return Verdict::Unanswered(best.iter().map(|(unit, ..)| (*unit).clone()).collect());
     };
     Verdict::Choose(unit.clone(), Position { uuid: history.clone(), seqno })

@@ -82,6 +82,8 @@ pub struct Answer {
     pub position: Option<Position>,
     /// Who was with it when it was last part of a primary component.
     pub view: LastView,
+    /// Its server died within a statement that changes tables: whether the data is before or behind it is not known.
+    pub halfway: bool,
 }
 
 /// The last primary component that a copy was a full part of. Empty when it never was, as far as is written down.

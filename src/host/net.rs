@@ -1,7 +1,7 @@
 //! Small questions over TCP: is somebody listening, and what does a local status page say.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::clock::Deadline;
@@ -25,11 +25,6 @@ pub fn tcp_probe(address: IpAddr, port: u16, limit: Duration) -> Probe {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Probe::Refused,
         Err(_) => Probe::Silent,
     }
-}
-
-/// Whether an address is one of this machine's own.
-pub fn is_local(address: IpAddr) -> bool {
-    TcpListener::bind((address, 0)).is_ok()
 }
 
 /// An answer over HTTP.

@@ -150,6 +150,19 @@ pub fn is_nil(paths: &Paths) -> bool {
     matches!(look(paths), Found::State(Grastate { uuid: None, .. }))
 }
 
+/// Removes what Galera keeps for incremental transfers.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn drop_write_set_cache(paths: &Paths) -> Result<(), FileError> {
+    let dir = paths.datadir();
+    let names = file::list_opt(&dir)?.unwrap_or_default();
+    for name in names.iter().filter(|name| *name == "galera.cache" || name.starts_with("gcache.page.")) {
+        file::remove_opt(dir.join(name))?;
+    }
+    Ok(())
+}
+
 /// How far the data goes, with the server stopped: from the state file after a clean stop, else by a recovery run, which
 /// rolls the engine's own log forward. `None`: there is no copy of a history here. A torn state file does not matter: the
 /// engine knows the history too. The nil UUID does, unless it is known why it is there.

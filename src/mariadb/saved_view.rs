@@ -15,8 +15,11 @@ fn saved(paths: &Paths) -> PathBuf {
     paths.datadir().join("gvwstate.dat")
 }
 
+/// The name of the copy on the volume: it goes where the data goes.
+pub const FILE: &str = "mariadb-galera-full-view";
+
 fn kept(paths: &Paths) -> PathBuf {
-    paths.state.join("full-member-view")
+    paths.volume.join(FILE)
 }
 
 /// What is saved now. To be read before the server is asked: what is saved after its answer may be another view.
@@ -29,14 +32,15 @@ pub fn read(paths: &Paths) -> Option<String> {
 /// # Errors
 /// When it cannot be written.
 pub fn keep(paths: &Paths, view: &str) -> Result<(), FileError> {
-    file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
     file::write_atomic(kept(paths), view.as_bytes(), &Mode::new(0o600)).map(drop)
 }
 
-/// Whether the saved view is one that was saved while the server was a full member.
+/// Whether the saved view is one that was saved while the server was a full member. Galera rewrites the rest of the file
+/// when it restores a view: the server's own identity is another one with every start.
 pub fn is_full_members(paths: &Paths) -> bool {
-    let kept = file::read_to_string_opt(kept(paths)).ok().flatten();
-    kept.is_some() && kept == read(paths)
+    let view = |text: String| Some(text.split_once("#vwbeg")?.1.split_once("#vwend")?.0.to_owned());
+    let kept = file::read_to_string_opt(kept(paths)).ok().flatten().and_then(view);
+    kept.is_some() && kept == read(paths).and_then(view)
 }
 
 /// Whether Galera will restore a view by itself at the next start.
@@ -90,6 +94,8 @@ mod tests {
         keep(&paths, of_three).unwrap();
         drop_unusable(&paths).unwrap();
         assert_eq!(read(&paths).as_deref(), Some(of_three));
+        save(&of_three.replace("my_uuid: a", "my_uuid: a2"));
+        assert!(will_be_restored(&paths), "the same view, restored once and not come about");
         for other in ["my_uuid: a\n#vwbeg\nmember: b\n#vwend\n", "", "my_uuid: a"] {
             save(other);
             drop_unusable(&paths).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::start::{self, Permission};
-use super::{PROGRAM, Paths, saved_view};
+use super::{PROGRAM, Paths, datadir, saved_view};
 use crate::host::service_manager::{self as systemd, State, Wait};
 use crate::host::{Mode, file};
 
@@ -104,6 +104,11 @@ pub fn stop_idle(paths: &Paths) -> anyhow::Result<()> {
     start::forbid(paths)?;
     if state() == State::Absent {
         return Ok(());
+    }
+    if datadir::is_nil(paths) && saved_view::is_full_members(paths) {
+        // Within a statement that changes tables. A clean stop removes the view, which alone tells that, and then waits for
+        // the statement; the server serves nobody.
+        systemd::kill(UNIT, "KILL").or_else(|_| Ok::<(), anyhow::Error>(()))?;
     }
     if systemd::stop(UNIT, Wait::AtMost(IDLE_STOP_LIMIT)).is_err() {
         systemd::kill(UNIT, "KILL").or_else(|_| Ok::<(), anyhow::Error>(()))?;

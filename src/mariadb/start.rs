@@ -64,6 +64,7 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
     let permission = permission(paths)?.context(
         "this unit has no permission to start its server: it has not joined a cluster, was stopped, or has left",
     )?;
+    begin(paths, "")?;
     saved_view::drop_unusable(paths)?;
     let mut arguments = Vec::new();
     match permission {
@@ -82,7 +83,7 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
         }
         Permission::Bootstrap { epoch: _, from: None } => {
             permit(paths, &Permission::Join)?;
-            arguments.push("--wsrep-new-cluster".to_owned());
+            arguments.push(NEW_CLUSTER.to_owned());
         }
         Permission::Bootstrap { epoch, from: Some((uuid, seqno)) } => {
             let measured = datadir::measure(paths)?;
@@ -93,21 +94,42 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
                 );
             }
             permit(paths, &Permission::Join)?;
+            if halfway::read(paths).is_some() {
+                // It may be behind the statement whose number it has not: who is at a lower one needs a full copy.
+                datadir::drop_write_set_cache(paths)?;
+            }
             mark_safe(paths, &uuid, seqno)?;
             saved_view::remove(paths)?;
             arguments.push(format!("--wsrep_start_position={uuid}:{seqno}"));
-            arguments.push("--wsrep-new-cluster".to_owned());
+            arguments.push(NEW_CLUSTER.to_owned());
         }
     }
     halfway::forget(paths)?;
+    begin(paths, &arguments.join(" "))
+}
+
+const NEW_CLUSTER: &str = "--wsrep-new-cluster";
+
+/// What the next process gets. Empty as long as the gate has not let it pass: a refused start restarts no cluster.
+fn begin(paths: &Paths, arguments: &str) -> anyhow::Result<()> {
     file::create_dir_all_with(&paths.run, &Mode::new(0o755))?;
-    let text = format!("START_ARGUMENTS={}\n", arguments.join(" "));
+    let text = format!("START_ARGUMENTS={arguments}\n");
     file::write_atomic(paths.start_environment(), text.as_bytes(), &Mode::new(0o644))?;
     Ok(())
 }
 
-/// The position that the server was last started with, as it was recovered before; `None` when it had none.
+/// Whether the server that runs, or is on its way up, was told to be the first of its cluster.
+pub fn begins_a_cluster(paths: &Paths) -> bool {
+    let text = file::read_to_string_opt(paths.start_environment());
+    matches!(text, Ok(Some(text)) if text.contains(NEW_CLUSTER))
+}
+
+/// The position that the server was last started with, or is kept from starting with, as it was recovered before; `None`
+/// when it had none.
 pub fn last_position(paths: &Paths) -> Option<String> {
+    if let Some((uuid, seqno)) = halfway::read(paths) {
+        return Some(format!("{uuid}:{seqno}"));
+    }
     let text = file::read_to_string_opt(paths.start_environment()).ok()??;
     let (_, position) = text.split_once("--wsrep_start_position=")?;
     position.split_whitespace().next().map(ToOwned::to_owned)

@@ -64,6 +64,8 @@ struct AnswerText {
     view: BTreeMap<IpAddr, Option<String>>,
     #[serde(default, skip_serializing_if = "is_zero")]
     since: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    halfway: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -185,6 +187,7 @@ pub fn write_report(report: &Report) -> Bag {
             position: answer.position.as_ref().map(ToString::to_string),
             view: answer.view.members.iter().map(|(at, unit)| (*at, unit.as_ref().map(Unit::to_string))).collect(),
             since: answer.view.since.0,
+            halfway: answer.halfway,
         }),
         stalled: report.stalled,
         credentials_seen: report.credentials_seen,
@@ -252,6 +255,7 @@ fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
                         .collect::<Result<_, _>>()?,
                     since: Epoch(answer.since),
                 },
+                halfway: answer.halfway,
             }),
         },
         stalled: position.stalled,
@@ -454,6 +458,7 @@ mod tests {
                         .into(),
                     since: Epoch(2),
                 },
+                halfway: true,
             }),
             stalled: false,
             credentials_seen: 2,

@@ -10,7 +10,7 @@ use super::{Secrets, Wanted, agent_service, configure, departure, journal, last_
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
-use crate::mariadb::{Paths, account, install, service};
+use crate::mariadb::{Paths, account, halfway, install, service};
 
 /// What steps are carried out with.
 pub struct Hands<'a> {
@@ -121,10 +121,8 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
                 None => None,
                 Some((uuid, seqno)) => Some(Position { uuid: uuid.parse().map_err(anyhow::Error::msg)?, seqno }),
             };
-            observe::write_answer(
-                paths,
-                &Answer { epoch: *epoch, position, view: last_view::read(paths, journal::branch(paths)) },
-            )?;
+            let (view, halfway) = (last_view::read(paths, journal::branch(paths)), halfway::read(paths).is_some());
+            observe::write_answer(paths, &Answer { epoch: *epoch, position, view, halfway })?;
         }
         Step::TakeBranch(branch) => {
             service::stop_idle(paths)?;

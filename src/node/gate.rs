@@ -1,15 +1,17 @@
 //! The server's gate as the service manager calls it: what the volume needs first, then the gate itself.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::cluster::ClusterUuid;
-use crate::host::net;
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::grastate::Grastate;
 use crate::mariadb::start::{self, Permission};
 use crate::mariadb::{Paths, halfway, saved_view};
 
-use super::{journal, last_view, live};
+use super::live::{self, Live};
+use super::shown::{self, Shown};
+use super::{journal, last_view};
 
 /// Runs before every start of the server.
 ///
@@ -31,17 +33,31 @@ pub fn pass(paths: &Paths) -> anyhow::Result<()> {
     start::gate(paths)
 }
 
-/// Whether one of those whom this member saw last serves our history now. Then there is nothing to restore: the saved view
-/// only makes this server return as the one that died, and the others take ten seconds to tell the two apart (measured with
-/// Galera 26.4.23). Should they all die before it is in, the restart is by the members' positions.
+/// Whether others serve our history and will go on to do so. Then there is nothing to restore: the saved view only makes
+/// this server return as the one that died, and the others take ten seconds to tell the two apart (measured with Galera
+/// 26.4.23). Should they all die before it is in, the restart is by the members' positions.
 fn others_serve(paths: &Paths) -> bool {
-    let journal = journal::read(paths);
+    let (journal, note) = (journal::read(paths), shown::read(paths));
     let Some((entry, history)) = journal.entry().and_then(|entry| Some((entry, entry.uuid.as_ref()?))) else {
         return false;
     };
-    let seen = last_view::read(paths, entry.branch).members;
-    let others: Vec<IpAddr> = seen.into_keys().filter(|address| !net::is_local(*address)).collect();
-    live::anyone_serves(history.as_str(), &others)
+    let Some(Shown { unit: me, units, .. }) = note else {
+        return false;
+    };
+    let last_view: BTreeSet<IpAddr> = last_view::read(paths, entry.branch).members.into_keys().collect();
+    let own: BTreeSet<IpAddr> = units.iter().filter(|(_, unit)| **unit == me).map(|(address, _)| *address).collect();
+    let others: BTreeSet<IpAddr> = units.into_keys().chain(last_view.iter().copied()).filter(|a| !own.contains(a)).collect();
+    let mut serving = live::serving(history.as_str(), &others);
+    // Whatever address it was reached under, what our own agent saw last says nothing.
+    serving.retain(|live| live.unit != me);
+    go_on_without(&own, last_view.len(), &serving)
+}
+
+/// For seconds after our server died the others count it as one of them. A majority of those whom we saw last goes on; one
+/// that does not list us any more has gone on.
+fn go_on_without(own: &BTreeSet<IpAddr>, seen: usize, serving: &[Live]) -> bool {
+    let without_us = |live: &Live| !own.is_empty() && !live.view.is_empty() && live.view.is_disjoint(own);
+    2 * serving.len() > seen.max(1) || serving.iter().any(without_us)
 }
 
 /// The history in the state file and the journal's, when they are not the same.
@@ -86,6 +102,20 @@ mod tests {
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
         file::write_atomic(paths.datadir().join("ibdata1"), b"x", &Mode::new(0o600)).unwrap();
         assert!(!joins_with_nothing(&paths), "there is data");
+    }
+
+    #[test]
+    fn the_saved_view_is_given_up_only_when_the_others_go_on_without_us() {
+        let view = |addresses: &[&str]| addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let live = |addresses: &[&str]| Live { view: view(addresses), ..Live::default() };
+        let own = view(&["10.0.0.1"]);
+        let (two, three) = (live(&["10.0.0.1", "10.0.0.2"]), live(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]));
+        assert!(!go_on_without(&own, 2, &[]));
+        assert!(!go_on_without(&own, 2, &[two]), "in three seconds it has no majority");
+        assert!(!go_on_without(&own, 3, std::slice::from_ref(&three)));
+        assert!(go_on_without(&own, 3, &[three.clone(), three]));
+        assert!(go_on_without(&own, 3, &[live(&["10.0.0.3"])]), "it has gone on alone");
+        assert!(!go_on_without(&own, 3, &[live(&[])]), "it does not say whom it sees");
     }
 
     #[test]

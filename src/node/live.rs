@@ -1,5 +1,6 @@
 //! What a member says of itself, now, to whoever asks its agent: not what it published some time ago.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub struct Live {
     pub conf_id: Option<u64>,
     /// Members in its view.
     pub size: u32,
+    /// Their addresses.
+    #[serde(default)]
+    pub view: BTreeSet<IpAddr>,
     /// Its place among those who are on their way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Ticket>,
@@ -54,6 +58,7 @@ impl Live {
             live.seqno = galera.seqno;
             live.conf_id = galera.conf_id;
             live.size = galera.size;
+            live.view.clone_from(&galera.view);
             live.ready = ready(server, expected).is_ok();
         }
         live
@@ -128,13 +133,14 @@ pub fn primary(address: IpAddr) -> Option<Live> {
     serde_json::from_slice::<Live>(&answer.body).ok().filter(|live| live.primary)
 }
 
-/// Whether one of them serves this history now. Asks all at once.
-pub fn anyone_serves(history: &str, members: &[IpAddr]) -> bool {
+/// Those of them who serve this history now. Asks all at once.
+pub fn serving(history: &str, members: &BTreeSet<IpAddr>) -> Vec<Live> {
     std::thread::scope(|scope| {
         let asked: Vec<_> = members.iter().map(|address| scope.spawn(|| primary(*address))).collect();
         // All are waited for; a thread that panicked has heard nothing.
-        let said: Vec<_> = asked.into_iter().filter_map(|one| one.join().ok().flatten()).collect();
-        said.iter().any(|live| live.uuid.as_deref() == Some(history))
+        let said = asked.into_iter().filter_map(|one| one.join().ok().flatten());
+        let full = |live: &Live| ["synced", "donor"].contains(&live.state.as_str());
+        said.filter(|live| full(live) && live.uuid.as_deref() == Some(history)).collect()
     })
 }
 

@@ -8,14 +8,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{journal, last_view, outage};
-use crate::cluster::{Answer, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server, Volume};
+use crate::cluster::{Answer, ClusterUuid, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server, Volume};
 use crate::host::service_manager::State;
 use crate::host::{Mode, file, machine};
 use crate::mariadb::datadir::{self, Found};
-use crate::mariadb::halfway;
 use crate::mariadb::sql::Session;
 use crate::mariadb::wsrep::GaleraStatus;
-use crate::mariadb::{Paths, install, service};
+use crate::mariadb::{Paths, halfway, install, saved_view, service};
 
 /// A healthy server answers in milliseconds; one that does not is described, not waited for.
 const SQL_LIMIT: Duration = Duration::from_secs(3);
@@ -54,19 +53,29 @@ fn volume(paths: &Paths) -> Volume {
     }
 }
 
+/// The history of a copy whose server carries out, or died within, a statement that changes tables: its nil UUID says
+/// nothing else, and others must not take it for a copy that never was one.
+fn halfway_of(paths: &Paths) -> Option<ClusterUuid> {
+    if let Some((uuid, _)) = halfway::read(paths) {
+        return uuid.parse().ok();
+    }
+    saved_view::is_full_members(paths).then(|| journal::read(paths).entry()?.uuid.clone()).flatten()
+}
+
+/// Ours, beside the data directory.
+const OWN_FILES: [&str; 4] = [journal::FILE, last_view::FILE, halfway::FILE, saved_view::FILE];
+
 /// What lies in the data directory, and, as long as there is no journal, anywhere else on the volume.
 fn holds(paths: &Paths) -> Holds {
     match datadir::look(paths) {
         Found::State(state) => match state.uuid.map(|uuid| uuid.parse()) {
             Some(Ok(uuid)) => Holds::History(uuid),
             Some(Err(why)) => Holds::Unclear(why),
-            None if halfway::read(paths).is_some() => {
-                Holds::Unclear("the server died within a statement that changes tables".to_owned())
-            }
-            None => Holds::Unclear("data without a history (nil UUID)".to_owned()),
+            None => halfway_of(paths)
+                .map_or_else(|| Holds::Unclear("data without a history (nil UUID)".to_owned()), Holds::History),
         },
         Found::Torn(what) | Found::Odd(what) => Holds::Unclear(what),
-        Found::Nothing => match datadir::foreign_files(paths, &[journal::FILE, last_view::FILE, halfway::FILE]) {
+        Found::Nothing => match datadir::foreign_files(paths, &OWN_FILES) {
             Ok(foreign) if foreign.is_empty() => Holds::Nothing,
             Ok(foreign) => Holds::Unclear(format!("files that are not ours: {}", foreign.join(" "))),
             Err(why) => Holds::Unclear(why.to_string()),
@@ -122,6 +131,8 @@ struct AnswerText {
     view: BTreeMap<IpAddr, Option<String>>,
     #[serde(default)]
     since: u32,
+    #[serde(default)]
+    halfway: bool,
 }
 
 fn answer_path(paths: &Paths) -> PathBuf {
@@ -138,7 +149,7 @@ fn answer(paths: &Paths) -> Option<Answer> {
     };
     let view = read.view.into_iter().map(|(address, unit)| (address, unit.and_then(|unit| unit.parse().ok())));
     let view = LastView { members: view.collect(), since: Epoch(read.since) };
-    Some(Answer { epoch: Epoch(read.epoch), position, view })
+    Some(Answer { epoch: Epoch(read.epoch), position, view, halfway: read.halfway })
 }
 
 /// Writes an answer down: it stands until the server is started again.
@@ -151,6 +162,7 @@ pub(super) fn write_answer(paths: &Paths, answer: &Answer) -> anyhow::Result<()>
         position: answer.position.as_ref().map(ToString::to_string),
         view: answer.view.members.iter().map(|(at, unit)| (*at, unit.as_ref().map(ToString::to_string))).collect(),
         since: answer.view.since.0,
+        halfway: answer.halfway,
     };
     file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
     file::write_atomic(answer_path(paths), serde_json::to_string(&text)?.as_bytes(), &Mode::new(0o600))?;

@@ -214,9 +214,14 @@ impl World {
         let Some(history) = ours(unit).map(Holds::History) else {
             return false;
         };
-        self.machines.iter().any(|(other, machine)| {
-            other != unit && machine.volume.holds == history && machine.primary().is_some() && self.reaches(unit, other)
-        })
+        let serves = |other: &Unit, machine: &Machine| {
+            let full = machine.primary().filter(|n| matches!(n.state, LocalState::Synced | LocalState::Donor));
+            full.and_then(|n| n.view.clone())
+                .filter(|_| other != unit && machine.volume.holds == history && self.reaches(unit, other))
+        };
+        let views: Vec<View> = self.machines.iter().filter_map(|(other, machine)| serves(other, machine)).collect();
+        let seen = self.last_view(unit).members.len().max(1);
+        2 * views.len() > seen || views.iter().any(|view| !view.members.contains(unit))
     }
 
     /// The server is about to die within a statement that changes tables: Galera has marked the data with the nil UUID.
@@ -243,8 +248,9 @@ impl World {
         }
     }
 
-    /// The process ends where it stands: what it had not applied is gone, the view on disk stays. When the machine's kernel
-    /// lives the others notice at once, else (`silent`) after a while.
+    /// The process ends where it stands: what it had not applied is gone, the view on disk stays. The others count it for a
+    /// while, also when they see its connections end (seen with Galera 26.4). Unless the machine is gone too (`silent`), the
+    /// service manager starts it again.
     pub(crate) fn server_dies(&mut self, unit: &Unit, silent: bool) {
         let machine = self.machine(unit);
         if !matches!(machine.server, Process::Up(_) | Process::Starting) {
@@ -261,7 +267,6 @@ impl World {
             self.machine(unit).volume.cache_from = seqno;
         }
         if !silent {
-            self.links.retain(|(a, b), _| a != unit && b != unit);
             self.start_server(unit, 2 * SECOND);
         }
         self.after(300, Event::Links);

@@ -12,7 +12,7 @@ use juju_local::uniter::resolver::{Op, Wishes, next_op};
 use mariadb_galera::agent::{LOOK_EVERY, PASS_GAP, PASS_GAP_FAILED};
 use mariadb_galera::charm::{COMMIT_WITHIN, ROUNDS_MAX};
 use mariadb_galera::cluster::{
-    AppBag, Commit, Credentials, Decision, Epoch, Event as Called, Installed, Journal, Juju, LastView, Level,
+    AppBag, Commit, Credentials, Decision, Epoch, Event as Called, Holds, Installed, Journal, Juju, LastView, Level,
     MinClusterSize, Node, Observation, Peers, Planned, Server, Settings, Step, Unit, Volume, decide,
 };
 use mariadb_galera::invocation::{self, HookName, PEER_ENDPOINT};
@@ -345,7 +345,7 @@ impl World {
             installed: if machine.installed { Installed::Yes } else { Installed::No("packages".to_owned()) },
             volume: Volume::Mounted,
             journal: machine.volume.journal.clone().map_or(Journal::Absent, Journal::Known),
-            holds: machine.volume.holds.clone(),
+            holds: machine.volume.history().cloned().map_or_else(|| machine.volume.holds.clone(), Holds::History),
             server: self.server(unit),
             address: Some(machine.address),
             stalled: self.stalled(unit),

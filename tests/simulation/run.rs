@@ -118,7 +118,12 @@ impl World {
             let mut units = self.state.units.values();
             units.any(|unit| unit.workload.message.starts_with(word))
         };
-        self.copies_went && (said("members-gone: ") || said("no-member-left: ") || said("no-usable-copy: "))
+        // A member whose machine died before its agent had looked at it as a full one: with whom it ran is not known.
+        let unseen = self.state.units.values().any(|unit| {
+            let message = &unit.workload.message;
+            message.starts_with("members-gone: ") && message.contains("the member that gave the newest copy here")
+        });
+        unseen || self.copies_went && (said("members-gone: ") || said("no-member-left: ") || said("no-usable-copy: "))
     }
 
     fn newest_is_there(&self) -> bool {

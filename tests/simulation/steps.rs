@@ -107,8 +107,8 @@ impl World {
                     }
                     (Some(_) | None, _) => None,
                 };
-                let view = self.last_view(me);
-                self.machine(me).answer = Some(Answer { epoch: *epoch, position, view });
+                let (view, halfway) = (self.last_view(me), machine.volume.halfway.is_some());
+                self.machine(me).answer = Some(Answer { epoch: *epoch, position, view, halfway });
             }
             Step::SettleCredentials { .. } => {}
             Step::TakeBranch(branch) => {

@@ -114,7 +114,7 @@ impl World {
             Holds::History(uuid) => Some(Position { uuid: uuid.clone(), seqno: machine.seqno }),
             Holds::Nothing | Holds::Unclear(_) => None,
         };
-        machine.node.answer = Some(Answer { epoch, position, view: machine.node.last_view.clone() });
+        machine.node.answer = Some(Answer { epoch, position, view: machine.node.last_view.clone(), halfway: false });
     }
 
     /// The first half of a bootstrap: whether it may be, and the permission written down as used.
