@@ -77,6 +77,9 @@ pub const TMP_DIR: &str = "/var/lib/mysql-tmp";
 /// Backups: the `archive` storage.
 pub const ARCHIVE_DIR: &str = "/var/lib/mysql-archive";
 
+/// Where Galera talks to the group (`gmcast.listen_addr`).
+pub const GROUP_PORT: u16 = 4567;
+
 /// Whether this program is installed.
 pub fn server_program() -> &'static Path {
     Path::new("/usr/sbin/mariadbd")

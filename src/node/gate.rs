@@ -46,7 +46,8 @@ fn others_serve(paths: &Paths) -> bool {
     };
     let last_view: BTreeSet<IpAddr> = last_view::read(paths, entry.branch).members.into_keys().collect();
     let own: BTreeSet<IpAddr> = units.iter().filter(|(_, unit)| **unit == me).map(|(address, _)| *address).collect();
-    let others: BTreeSet<IpAddr> = units.into_keys().chain(last_view.iter().copied()).filter(|a| !own.contains(a)).collect();
+    let others: BTreeSet<IpAddr> =
+        units.into_keys().chain(last_view.iter().copied()).filter(|a| !own.contains(a)).collect();
     let mut serving = live::serving(history.as_str(), &others);
     // Whatever address it was reached under, what our own agent saw last says nothing.
     serving.retain(|live| live.unit != me);

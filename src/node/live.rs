@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::AGENT_PORT;
 use crate::cluster::{LocalState, Server};
 use crate::host::net::{self, Probe};
+use crate::mariadb::GROUP_PORT;
 
 /// A member's own words; nothing secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,7 +148,6 @@ pub fn serving(history: &str, members: &BTreeSet<IpAddr>) -> Vec<Live> {
 /// Asks a member's agent.
 pub fn ask(address: IpAddr) -> Asked {
     const LIMIT: Duration = Duration::from_secs(2);
-    const GROUP_PORT: u16 = 4567;
     let answer = net::http_get_local(SocketAddr::new(address, AGENT_PORT), "/status", LIMIT, 65_536);
     match answer {
         Ok(answer) => match serde_json::from_slice(&answer.body) {

@@ -1,20 +1,23 @@
 //! Looking: volume, journal, data directory, server → local facts. Never fails: what could not be read is a value.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{journal, last_view, outage};
-use crate::cluster::{Answer, ClusterUuid, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server, Volume};
+use crate::cluster::{
+    Answer, ClusterUuid, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server, Volume,
+};
+use crate::host::net::{self, Probe};
 use crate::host::service_manager::State;
 use crate::host::{Mode, file, machine};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
 use crate::mariadb::wsrep::GaleraStatus;
-use crate::mariadb::{Paths, halfway, install, saved_view, service};
+use crate::mariadb::{GROUP_PORT, Paths, halfway, install, saved_view, service};
 
 /// A healthy server answers in milliseconds; one that does not is described, not waited for.
 const SQL_LIMIT: Duration = Duration::from_secs(3);
@@ -86,7 +89,10 @@ fn holds(paths: &Paths) -> Holds {
 /// The local server. It is asked first: an answer makes any other question needless.
 pub fn server() -> Server {
     let silence = match status() {
-        Ok(status) => return Server::Answers(galera(&status)),
+        Ok(mut status) => {
+            status.connected &= status.primary || listens();
+            return Server::Answers(galera(&status));
+        }
         Err(why) => why,
     };
     match service::state() {
@@ -96,6 +102,13 @@ pub fn server() -> Server {
         State::Other(word) => Server::Silent(format!("systemd calls it {word}")),
         State::Active => Server::Silent(format!("{silence:#}")),
     }
+}
+
+/// Whether Galera still listens for the other members. One that has closed its group connection behind the server's back
+/// (after an incremental transfer that failed) goes on saying that it is connected, and never returns by itself.
+fn listens() -> bool {
+    let refused = |ip| net::tcp_probe(ip, GROUP_PORT, Duration::from_secs(1)) == Probe::Refused;
+    !(refused(IpAddr::V4(Ipv4Addr::LOCALHOST)) && refused(IpAddr::V6(Ipv6Addr::LOCALHOST)))
 }
 
 fn status() -> anyhow::Result<GaleraStatus> {

@@ -114,7 +114,8 @@ fn cut_in_ddl(m: &Model, app: &str, units: &[String], uuid: &str) {
     let rows = "CREATE TABLE e2e.slow (number INT PRIMARY KEY, what CHAR(40)); \
                 INSERT INTO e2e.slow SELECT seq, REPEAT('x', 40) FROM e2e.seq_1_to_500";
     m.sql(&units[0], rows).unwrap();
-    let change = "ALTER TABLE e2e.slow ADD COLUMN sum CHAR(128) DEFAULT (SHA2(REPEAT(what, 400000), 512)), ALGORITHM=COPY";
+    let change =
+        "ALTER TABLE e2e.slow ADD COLUMN sum CHAR(128) DEFAULT (SHA2(REPEAT(what, 400000), 512)), ALGORITHM=COPY";
     m.step("cut the power of all in the middle of an ALTER TABLE");
     m.on(&units[0], &format!("systemd-run --quiet mariadb -e '{change}'"));
     let nil = "for i in $(seq 100); do grep -q '^uuid: *00000000-' /var/lib/mysql/data/grastate.dat && exit 0; \
