@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::host::{FileError, Mode, clock, file};
 use crate::mariadb::{Paths, saved_view};
 
-/// With a saved view Galera re-forms the cluster by itself once all are back: that gets its time.
+/// With a saved view Galera re-forms the cluster by itself once all are back: that gets its time. One that is receiving its
+/// copy has a view too, and is not out because that takes long.
 pub const GRACE_WITH_VIEW: Duration = Duration::from_secs(45);
 /// Without one (a clean stop forgets it) nothing will happen by itself.
 pub const GRACE_WITHOUT: Duration = Duration::from_secs(8);
@@ -46,7 +47,7 @@ pub fn stalled(paths: &Paths) -> bool {
     let (Ok(since), Ok(now)) = (text.trim().parse::<u64>(), clock::uptime_seconds()) else {
         return false;
     };
-    let grace = if saved_view::will_be_restored(paths) { GRACE_WITH_VIEW } else { GRACE_WITHOUT };
+    let grace = if saved_view::read(paths).is_some() { GRACE_WITH_VIEW } else { GRACE_WITHOUT };
     now.saturating_sub(since) >= grace.as_secs()
 }
 

@@ -16,6 +16,8 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     // "what: N states, depth N, out of time, N healed, N states/s"
     let said = test("model_check", "three_units", &[("CHECK_SECONDS", CHECK_SECONDS)])?;
     for line in said.lines().filter(|line| line.ends_with(" states/s")) {
+        // The first line of a test begins with the test's own name.
+        let line = line.split_once(" ... ").map_or(line, |(_, said)| said);
         let (what, found) = line.split_once(": ").with_context(|| format!("cannot read {line:?}"))?;
         rows.push(Row {
             what: format!("model check, three units {what}"),
@@ -26,6 +28,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     }
     let said = test("simulation", "", &[])?;
     let hours = said.lines().find(|line| line.contains("cluster-hours")).context("cannot find the simulated hours")?;
+    let hours = hours.split_once(" ... ").map_or(hours, |(_, said)| said);
     rows.push(Row { what: "simulation".to_owned(), ours: hours.trim().to_owned(), against: String::new(), kept: None });
     Ok(rows)
 }
