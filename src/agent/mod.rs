@@ -2,6 +2,7 @@
 //! members, and starts a hook pass as soon as what Juju shows is no longer true. Knows no hook tools: those answer only
 //! while a hook runs.
 
+mod doubt;
 mod notify;
 mod pass;
 mod serve;
@@ -46,6 +47,7 @@ pub fn run() -> anyhow::Result<()> {
     serve::listen(Arc::clone(&seen))?;
     let bell = notify::Bell::listen(&paths)?;
     let runner = pass::Runner::default();
+    let (begin, mut doubt) = (Moment::now(), doubt::Doubt::default());
     let mut last_pass = Moment::now();
     let (mut noted, mut kept) = (None, None);
     loop {
@@ -62,11 +64,8 @@ pub fn run() -> anyhow::Result<()> {
         let note = shown::read(&paths);
         let expected = note.as_ref().and_then(|n| n.expected.clone());
         let unit = note.as_ref().map(|n| n.unit.clone()).unwrap_or_default();
-        *seen.lock().unwrap_or_else(PoisonError::into_inner) = Look {
-            live: Live::from_server(&unit, &server, expected.as_deref()),
-            ready: live::ready(&server, expected.as_deref()),
-            at: Moment::now(),
-        };
+        let doubted = doubt.look(begin.elapsed(), &server);
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = look(&unit, &server, expected.as_deref(), doubted);
         // At once, whatever becomes of Juju: it is asked for when everything has stopped.
         let names = note.as_ref().map(|n| n.units.clone()).unwrap_or_default();
         let restart = note.as_ref().map_or(0, |n| n.restart);
@@ -92,6 +91,19 @@ pub fn run() -> anyhow::Result<()> {
             last_pass = Moment::now();
         }
     }
+}
+
+/// What others are told.
+fn look(unit: &str, server: &Server, expected: Option<&str>, doubted: bool) -> Look {
+    let mut live = Live::from_server(unit, server, expected);
+    let mut ready = live::ready(server, expected);
+    if doubted && ready.is_ok() {
+        ready = Err("the server stood still and has not heard of the others since".to_owned());
+    }
+    if doubted {
+        (live.primary, live.ready) = (false, false);
+    }
+    Look { live, ready, at: Moment::now() }
 }
 
 /// To the service's journal.

@@ -34,7 +34,7 @@ pub fn judge(o: &Observation, own: &State) -> Status {
         return Status {
             level: Level::Blocked,
             message: format!(
-                "two primary components: {rivals} also accept writes, apart from this one; stop writing, decide which side to keep, save the other's data and remove its units; nothing was destroyed"
+                "two primary components: apart from this one, writes are also accepted by {rivals}; stop writing, decide which side to keep, save the other's data and remove its units; nothing was destroyed"
             ),
         };
     }

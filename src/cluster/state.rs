@@ -273,8 +273,12 @@ impl State {
             Self::NonPrimary { size, missing, stalled } => (
                 Level::Blocked,
                 format!(
-                    "no majority ({size} members in sight), refuses writes; bring back {}{}",
-                    if missing.is_empty() { "the other units".to_owned() } else { list(missing) },
+                    "no majority ({size} members in sight), refuses writes; {}{}",
+                    if missing.is_empty() {
+                        "looking for the others".to_owned()
+                    } else {
+                        format!("bring back {}", list(missing))
+                    },
                     if *stalled { OR_FORCE } else { "" },
                 ),
             ),
