@@ -101,7 +101,7 @@ fn look(unit: &str, server: &Server, expected: Option<&str>, doubted: bool) -> L
         ready = Err("the server stood still and has not heard of the others since".to_owned());
     }
     if doubted {
-        (live.primary, live.ready) = (false, false);
+        (live.doubted, live.ready) = (true, false);
     }
     Look { live, ready, at: Moment::now() }
 }

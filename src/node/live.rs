@@ -34,6 +34,10 @@ pub struct Live {
     /// Their addresses.
     #[serde(default)]
     pub view: BTreeSet<IpAddr>,
+    /// It stood still and has not heard of the others since: it may be part of nothing any more, or may serve as before.
+    /// No rival and no help to anybody, but nobody restarts a cluster beside it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub doubted: bool,
     /// Its place among those who are on their way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Ticket>,
@@ -126,12 +130,12 @@ pub enum Asked {
     Unclear(String),
 }
 
-/// What a member says when it is, now, part of a primary component. Silence is no; asked where one that is switched off
+/// What a member says when it is, now, part of a primary component. Silence is no, and so is doubt; asked where one that is switched off
 /// must not hold up anybody for long.
 pub fn primary(address: IpAddr) -> Option<Live> {
     const LIMIT: Duration = Duration::from_secs(1);
     let answer = net::http_get_local(SocketAddr::new(address, AGENT_PORT), "/status", LIMIT, 65_536).ok()?;
-    serde_json::from_slice::<Live>(&answer.body).ok().filter(|live| live.primary)
+    serde_json::from_slice::<Live>(&answer.body).ok().filter(|live| live.primary && !live.doubted)
 }
 
 /// Those of them who serve this history now. Asks all at once.
