@@ -371,12 +371,8 @@ fn survives_a_power_cut_and_a_reboot(m: &Model, uuid: &str, password: &str) {
 
 /// Since its last boot the unit has found its position, and received at most what it had missed.
 fn incremental(m: &Model, unit: &Unit, when: &str) {
-    // The transfer's script says its last line after the server is Synced.
     m.soon(&format!("{} came back without a full copy {when}", unit.name), 15, || {
-        let log = m.on(&unit.name, "journalctl --boot --unit mariadb --no-pager --output cat").out;
-        // "SST received" and "Receiving IST" stand in the log of either: only the script's own last line tells them apart.
-        let ended = |how: &str| log.lines().filter(|l| l.ends_with(&format!("{how} completed on joiner"))).count();
-        match (ended("SST"), ended("IST")) {
+        match m.transfers(&unit.name, "--boot") {
             (0, 1..) => Ok(()),
             (full, missed) => Err(format!("{full} full, {missed} incremental")),
         }

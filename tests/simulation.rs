@@ -23,6 +23,8 @@ mod run;
 mod steps;
 #[path = "simulation/transfer.rs"]
 mod transfer;
+#[path = "simulation/views.rs"]
+mod views;
 #[path = "simulation/world.rs"]
 mod world;
 #[path = "simulation/writes.rs"]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -125,72 +126,141 @@ impl Request {
     }
 }
 
-/// What is broken on purpose.
-#[derive(Debug, Serialize, Deserialize)]
+/// What is broken on purpose. It is sent as the command line reads it, so its help texts are here.
+#[derive(Debug, Serialize, Deserialize, Subcommand)]
 #[serde(rename_all = "kebab-case", tag = "fault")]
 pub enum Fault {
+    /// Send a signal to a service or process
     Kill {
+        /// The unit on whose machine
         unit: String,
+        /// The service whose processes get it, as in mariadb
+        #[arg(long)]
         service: Option<String>,
+        /// The process that gets it, by its number on the machine
+        #[arg(long)]
         pid: Option<u32>,
+        /// Its name or number
+        #[arg(long, default_value = "KILL")]
         signal: String,
     },
+    /// Stop all processes of a service as they stand, as if they hung
+    Freeze {
+        /// The unit on whose machine
+        unit: String,
+        /// The service, as in mariadb
+        #[arg(long)]
+        service: String,
+    },
+    /// Let them go on
+    Thaw {
+        /// The unit on whose machine
+        unit: String,
+        /// The service, as in mariadb
+        #[arg(long)]
+        service: String,
+    },
+    /// Cut the power of all of them at once: sudden, disks kept
     PowerOff {
+        /// One or more units
+        #[arg(required = true)]
         units: Vec<String>,
     },
+    /// Give the power back
     PowerOn {
+        /// One or more units
+        #[arg(required = true)]
         units: Vec<String>,
     },
+    /// Shut down in order and start again, all of them at once
     Reboot {
+        /// One or more units
+        #[arg(required = true)]
         units: Vec<String>,
     },
+    /// Move the leadership
     Leadership {
+        /// Whose leadership
         application: String,
+        /// The unit that leads from now on
         unit: String,
     },
+    /// Make a unit's next hook end badly, or its hooks slow; replaces what was said of this unit before
     Hook {
+        /// The unit
         unit: String,
+        /// Kill it at its tool call number K + 1; once
+        #[arg(long, value_name = "K")]
         kill_after_tools: Option<u32>,
+        /// Only this hook
+        #[arg(long)]
         name: Option<String>,
+        /// Refuse its changes after it has ended well; once
+        #[arg(long)]
         fail_commit: bool,
+        /// Let each tool call wait so many milliseconds, until `clear`
+        #[arg(long = "delay-tools", value_name = "MS")]
         delay_tools_ms: Option<u64>,
     },
-    Freeze {
-        unit: String,
-        service: String,
-    },
-    Thaw {
-        unit: String,
-        service: String,
-    },
+    /// Take units off the network, or cut them from others only; lasts over reboots
     Cut {
+        /// One or more units
+        #[arg(required = true)]
         units: Vec<String>,
+        /// Only between the units and these; everything else gets through
+        #[arg(long, num_args = 1.., value_name = "UNIT")]
         from: Vec<String>,
+        /// Only what the units send is lost; what is sent to them arrives
+        #[arg(long)]
         one_way: bool,
     },
+    /// Mend the network: neither cut nor slow
     Heal {
+        /// Units; all when none is named
         units: Vec<String>,
     },
+    /// Delay packets on their way to a unit; needs the kernel's packet scheduler netem
     Slow {
+        /// The unit
         unit: String,
+        /// Milliseconds
+        #[arg(long = "delay", value_name = "MS")]
         delay_ms: u32,
+        /// How much the delay varies, in milliseconds
+        #[arg(long = "jitter", value_name = "MS", default_value_t = 0)]
         jitter_ms: u32,
+        /// How many in a hundred are lost
+        #[arg(long = "loss", value_name = "PCT", default_value_t = 0.0, value_parser = percent)]
         loss_percent: f64,
     },
+    /// Remove everything in a directory of a machine, on or off
     Wipe {
+        /// The unit on whose machine
         unit: String,
+        /// The directory; one without which the machine does not run is refused
         path: String,
     },
+    /// Take the free space of a unit's storage
     Fill {
+        /// The unit
         unit: String,
+        /// The storage, as in data or data/0
         storage: String,
+        /// How much stays free
+        #[arg(long, value_name = "BYTES", default_value_t = 0)]
         leave: u64,
     },
+    /// Give that space back
     Unfill {
+        /// The unit
         unit: String,
+        /// The storage, as in data or data/0
         storage: String,
     },
+    // These two break nothing: the command line has them beside the faults.
+    #[command(skip)]
     List,
+    #[command(skip)]
     Clear,
 }
 
@@ -204,4 +274,9 @@ pub enum Reply {
     Done(Value),
     /// The last line: it did not, and why, with the remedy.
     Failed(String),
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches('%').parse().ok().filter(|number| (0.0..=100.0).contains(number));
+    number.ok_or_else(|| format!("{text:?} is no percentage from 0 to 100"))
 }

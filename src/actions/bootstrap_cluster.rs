@@ -46,6 +46,7 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     action::log("asking every unit")?;
     let seen = ask(&o);
     refuse_if_alive(&o, &seen)?;
+    refuse_if_under_way(&o, &seen)?;
     let lost: Vec<&Seen> = seen.iter().filter(|s| !s.answers()).collect();
     let missing = missing(&o, &lost);
     if !force {
@@ -130,6 +131,22 @@ fn refuse_if_alive(o: &Observation, seen: &[Seen]) -> anyhow::Result<()> {
     if !o.node.stalled && o.node.answer.is_none() {
         anyhow::bail!(
             "this unit has been out of the cluster for a short time only, and may find its way back by itself; try again in a minute"
+        );
+    }
+    Ok(())
+}
+
+/// A decision that is being carried out is not taken anew, unless one of those who carry it out is gone.
+fn refuse_if_under_way(o: &Observation, seen: &[Seen]) -> anyhow::Result<()> {
+    let Some(recovery) = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced) else {
+        return Ok(());
+    };
+    let answer = |unit: &Unit| seen.iter().any(|s| s.unit == *unit && s.answers());
+    if recovery.members.iter().all(answer) {
+        let members = recovery.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        anyhow::bail!(
+            "a restart by force of {members} is under way (call {}), and all of them answer: follow it in juju status",
+            recovery.epoch
         );
     }
     Ok(())

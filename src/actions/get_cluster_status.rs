@@ -19,6 +19,8 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     let model = super::model()?;
     let node = observe::observe(&Paths::default(), model.address);
     let mut observation = Observation { me: model.me.clone(), juju: model.juju.clone(), node, rivals: BTreeSet::new() };
+    // What this unit shows is decided from what the others told Juju; what they say now goes into the judgement alone.
+    let state = decide(&observation).state;
     let absent = observation.absent();
     let mut rows = Vec::new();
     for (unit, report) in observation.reports() {
@@ -33,7 +35,6 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
         }
         rows.push(row(&model.juju, &unit, report.as_ref(), live.as_ref()));
     }
-    let state = decide(&observation).state;
     let judgement = sentence(&observation, &state);
     let formation = model.juju.app.formation.as_ref();
     let status = if format == "json" {
@@ -87,7 +88,10 @@ fn server(live: &Live) -> Server {
 
 fn row(juju: &crate::cluster::Juju, unit: &Unit, report: Option<&Report>, live: Option<&Live>) -> Value {
     let founder = juju.app.formation.as_ref().is_some_and(|f| f.founder == *unit);
-    let position = live.and_then(|l| Some(format!("{}:{}", l.uuid.as_ref()?, l.seqno?)));
+    let now = live.and_then(|l| Some(format!("{}:{}", l.uuid.as_ref()?, l.seqno?)));
+    // A server that is held still has told where it stands.
+    let told = || report.and_then(|r| Some(r.answer.as_ref()?.position.as_ref()?.to_string()));
+    let position = now.or_else(told);
     json!({
         "unit": unit.to_string(),
         "address": report.and_then(|r| r.address).map(|a| a.to_string()),

@@ -27,7 +27,7 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
             }
             if mine != Some(position) {
                 // The answer was withdrawn since (the server was started by hand): never restart from an older word.
-                return Some(Decision::wait(State::AnsweringCall { missing: Vec::new() }));
+                return Some(Decision::wait(State::AnsweringCall { missing: Vec::new(), forced: recovery.forced }));
             }
             let branch = if recovery.forced { recovery.epoch } else { entry.branch };
             let (from, ask) = (Some(position.clone()), o.other_addresses());
@@ -45,7 +45,7 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
 /// The state of a unit that has been called.
 fn answering(o: &Observation, recovery: &Recovery) -> State {
     let Some(history) = beginning(o) else {
-        return State::AnsweringCall { missing: Vec::new() };
+        return State::AnsweringCall { missing: Vec::new(), forced: recovery.forced };
     };
     let members = match &o.juju.planned {
         Planned::Known(planned) => recovery.members.intersection(planned).cloned().collect(),
@@ -54,9 +54,9 @@ fn answering(o: &Observation, recovery: &Recovery) -> State {
     match verdict(o, recovery, &members, &history) {
         Verdict::Unanswered(mut missing) => {
             missing.retain(|unit| *unit != o.me);
-            State::AnsweringCall { missing }
+            State::AnsweringCall { missing, forced: recovery.forced }
         }
-        Verdict::Choose(..) => State::AnsweringCall { missing: Vec::new() },
+        Verdict::Choose(..) => State::AnsweringCall { missing: Vec::new(), forced: recovery.forced },
         Verdict::Foreign(unit, here) => State::TwoHistories { unit, here, expected: history },
         Verdict::NoCopy => State::NoUsableCopy,
         Verdict::Gone { missing, seqno } => State::MembersGone { missing, seqno },

@@ -93,6 +93,8 @@ pub enum State {
     AnsweringCall {
         /// Those who have not answered.
         missing: Vec<Unit>,
+        /// A person has decided already that nobody else is waited for.
+        forced: bool,
     },
     /// Everything stopped; this unit may restart the cluster.
     Recovering,
@@ -259,7 +261,10 @@ impl State {
             Self::CatchingUp => (Level::Maintenance, "member, catching up with the cluster".to_owned()),
             Self::Synced { size, planned, missing, aside } => {
                 let mut message = format!("Synced, {size} of {planned} members");
-                if !missing.is_empty() {
+                if !missing.is_empty() && *size as usize >= *planned {
+                    // In the view already, or not rid of its old word yet: a count with a contradiction helps nobody.
+                    message += &format!("; not Synced yet: {}", list(missing));
+                } else if !missing.is_empty() {
                     message += &format!(", waiting for {}", list(missing));
                 }
                 if !aside.is_empty() {
@@ -293,11 +298,14 @@ impl State {
                     list(missing)
                 ),
             ),
-            Self::AnsweringCall { missing } if missing.is_empty() => (
+            Self::AnsweringCall { missing, .. } if missing.is_empty() => (
                 Level::Maintenance,
                 "all members stopped, position reported, waiting for the leader's choice".to_owned(),
             ),
-            Self::AnsweringCall { missing } => (
+            Self::AnsweringCall { missing, forced: true } => {
+                (Level::Waiting, format!("restart by force, waiting for the position of {}", list(missing)))
+            }
+            Self::AnsweringCall { missing, forced: false } => (
                 Level::Waiting,
                 format!(
                     "all members stopped, waiting for the position of {}; start that machine{OR_FORCE}",

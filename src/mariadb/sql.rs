@@ -1,6 +1,8 @@
 //! A connection to the local server: over its Unix socket, as root, who is known by that socket and has no password.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use mysql::prelude::Queryable as _;
@@ -20,6 +22,27 @@ pub enum SqlError {
     /// The statement failed. Its text is ours and holds no secret.
     #[error("cannot {what}")]
     Statement { what: String, source: Box<mysql::Error> },
+}
+
+impl SqlError {
+    /// Why, as an operator reads it in a status: the driver's own words are about its insides.
+    pub fn in_words(&self) -> String {
+        let (Self::Connect { source } | Self::Statement { source, .. }) = self;
+        let broken = match source.as_ref() {
+            mysql::Error::MySqlError(refusal) => return refusal.to_string(),
+            mysql::Error::IoError(broken) => Some(broken),
+            mysql::Error::CodecError(codec) => codec.source().and_then(|source| source.downcast_ref::<io::Error>()),
+            other @ (mysql::Error::DriverError(_)
+            | mysql::Error::UrlError(_)
+            | mysql::Error::FromValueError(_)
+            | mysql::Error::FromRowError(_)) => return other.to_string(),
+        };
+        match broken.map(io::Error::kind) {
+            Some(ErrorKind::WouldBlock | ErrorKind::TimedOut) => "no answer in time".to_owned(),
+            Some(ErrorKind::NotFound | ErrorKind::ConnectionRefused) => format!("nobody listens at {SOCKET}"),
+            Some(_) | None => "the connection was cut off".to_owned(),
+        }
+    }
 }
 
 /// An open connection.

@@ -15,7 +15,7 @@ use crate::host::net::{self, Probe};
 use crate::host::service_manager::State;
 use crate::host::{Mode, file, machine};
 use crate::mariadb::datadir::{self, Found};
-use crate::mariadb::sql::Session;
+use crate::mariadb::sql::{Session, SqlError};
 use crate::mariadb::wsrep::GaleraStatus;
 use crate::mariadb::{GROUP_PORT, Paths, halfway, install, saved_view, service};
 
@@ -100,7 +100,7 @@ pub fn server() -> Server {
         State::Activating => Server::Starting,
         State::Deactivating => Server::Silent("it is stopping".to_owned()),
         State::Other(word) => Server::Silent(format!("systemd calls it {word}")),
-        State::Active => Server::Silent(format!("{silence:#}")),
+        State::Active => Server::Silent(silence.in_words()),
     }
 }
 
@@ -111,7 +111,7 @@ fn listens() -> bool {
     !(refused(IpAddr::V4(Ipv4Addr::LOCALHOST)) && refused(IpAddr::V6(Ipv6Addr::LOCALHOST)))
 }
 
-fn status() -> anyhow::Result<GaleraStatus> {
+fn status() -> Result<GaleraStatus, SqlError> {
     Ok(GaleraStatus::from_rows(&Session::open(SQL_LIMIT)?.wsrep_status()?))
 }
 

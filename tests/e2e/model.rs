@@ -190,6 +190,16 @@ impl Model {
         Ok(pairs.map(|(key, value)| (key.to_lowercase(), value.to_owned())).collect())
     }
 
+    /// How many full copies and how many incremental transfers a unit's server received in the part of the journal that
+    /// these options of journalctl name. Only the transfer script's own last line tells them apart, said after the server
+    /// is Synced: "SST received" and "Receiving IST" stand in the log of either. It comes from a `logger` that is gone at
+    /// once: journald may not learn any more which service it belonged to, so no service is asked for.
+    pub(crate) fn transfers(&self, unit: &str, of: &str) -> (usize, usize) {
+        let log = self.on(unit, &format!("journalctl {of} --no-pager --output cat")).out;
+        let ended = |how: &str| log.lines().filter(|l| l.contains(&format!("{how} completed on joiner"))).count();
+        (ended("SST"), ended("IST"))
+    }
+
     /// A unit's own peer databag, and the application's.
     pub(crate) fn databags(&self, unit: &str) -> (Value, Value) {
         let shown = self.json(&["show-unit", unit]);

@@ -58,15 +58,11 @@ pub(crate) fn comes_back(m: &Model, app: &str) {
     another_history(m, app, &units, &uuid);
 }
 
-/// Only the transfer script's own last line, said after the server is Synced, tells a full copy from a part. It comes from
-/// a `logger` that is gone at once: journald may not learn any more which service it belonged to.
 fn received(m: &Model, unit: &str, oddity: &Oddity) {
     m.soon(&format!("{unit} received what it should after {}", oddity.what), 15, || {
-        let log = m.on(unit, "journalctl --since @$(cat /root/since) --no-pager --output cat").out;
-        let ended = |how: &str| log.lines().filter(|l| l.contains(&format!("{how} completed on joiner"))).count();
-        match (&oddity.back, ended("SST"), ended("IST")) {
-            (Back::Incremental, 0, 1..) | (Back::Full, 1.., _) => Ok(()),
-            (_, full, missed) => Err(format!("{full} full, {missed} incremental")),
+        match (&oddity.back, m.transfers(unit, "--since @$(cat /root/since)")) {
+            (Back::Incremental, (0, 1..)) | (Back::Full, (1.., _)) => Ok(()),
+            (_, (full, missed)) => Err(format!("{full} full, {missed} incremental")),
         }
     });
 }

@@ -75,6 +75,11 @@ fn one_stays_away(m: &Model, app: &str, uuid: &str, units: &[String], password: 
         leader.filter(|name| name != lost).ok_or_else(|| "the one that is off".to_owned())
     });
     let follower = [first, second].into_iter().find(|unit| **unit != leader).unwrap();
+    let judgement = m.run(follower, &["get-cluster-status"])["judgement"].to_string();
+    m.hold(
+        judgement.contains(lost.as_str()) && judgement.contains("bootstrap-cluster"),
+        &format!("get-cluster-status says for whom it waits, and what a person may do: {judgement}"),
+    );
     let refused = |unit: &str, words: &[&str], expected: &[&str]| {
         let mut all = vec!["run", unit, "bootstrap-cluster"];
         all.extend(words);
@@ -88,6 +93,7 @@ fn one_stays_away(m: &Model, app: &str, uuid: &str, units: &[String], password: 
     refused(follower, &["force=true"], &["only the leader"]);
     let results = m.run(&leader, &["bootstrap-cluster", "force=true"]);
     m.hold(results["left-behind"] == lost.as_str(), &format!("it says who is left behind: {results}"));
+    refused(&leader, &["force=true"], &["under way", first.as_str(), second.as_str()]);
     m.until("the two go on", 120, || {
         let units = m.app(app).units;
         let well = |name: &String| units.iter().any(|u| u.name == *name && u.message.starts_with("Synced, 2 of 3"));

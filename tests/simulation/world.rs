@@ -12,9 +12,10 @@ use mariadb_galera::model::peer_data::Bag;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::galera::{Link, Process, View};
+use super::galera::Process;
 use super::juju::Running;
 use super::plan::{Fault, Ms, Plan, clock};
+use super::views::{Link, View};
 use super::writes::Writes;
 use super::{Planted, Stats};
 

@@ -3,8 +3,8 @@
 
 use mariadb_galera::cluster::{ClusterUuid, LocalState, Unit};
 
-use super::galera::View;
 use super::juju::{APP, PEERS};
+use super::views::View;
 use super::world::{Event, World};
 
 /// Clients write only from the moment at which the application owns its history. Who removes a founder that is cut off from

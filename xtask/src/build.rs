@@ -16,9 +16,10 @@ pub(crate) enum Profile {
     Charm,
 }
 
-/// The top of the tree.
+/// The top of the tree. Cargo says now where it is: with a shared build directory, the place at build time was another's.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&package).parent().unwrap_or(Path::new(".")).to_owned()
 }
 
 /// Juju's word for the processor that this program was built for.

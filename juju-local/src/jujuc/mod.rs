@@ -1,10 +1,9 @@
 //! Hook tools: `client` is the thin program under every tool's name inside a machine, `server` answers it from the
-//! unit's agent, `tools` knows what each tool does, `output` how it prints.
+//! unit's agent, `tools` knows what each tool does, `output` what they answer.
 
 pub mod client;
 mod flags;
 mod output;
-mod secrets;
 pub mod server;
 mod tools;
 

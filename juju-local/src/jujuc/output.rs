@@ -1,15 +1,35 @@
-//! How tools print: smart, yaml, json.
+//! What a tool answers, and how it prints: smart, yaml, json.
 
 use serde_json::Value;
 
-use super::flags::{ToolError, usage};
+use super::flags::{Flags, ToolError, failure, usage};
+
+/// A tool's success.
+pub(super) enum Said {
+    Text(String),
+    NeedStdin,
+}
+
+pub(super) type Outcome = Result<Said, ToolError>;
 
 /// The flags of every reading tool.
 pub(super) const FORMAT: &[&str] = &["format"];
 pub(super) const OUTPUT: &[&str] = &["o", "output"];
 
+pub(super) fn nothing() -> Outcome {
+    Ok(Said::Text(String::new()))
+}
+
+/// A value in the format that the flags ask for.
+pub(super) fn say(value: &Value, flags: &Flags, default: &str) -> Outcome {
+    if flags.value("o").is_some() {
+        return Err(failure("--output is not supported by juju-local; redirect the output"));
+    }
+    print(value, flags.value("format"), default).map(Said::Text)
+}
+
 /// A value in the asked format.
-pub(super) fn print(value: &Value, format: Option<&str>, default: &str) -> Result<String, ToolError> {
+fn print(value: &Value, format: Option<&str>, default: &str) -> Result<String, ToolError> {
     match format.unwrap_or(default) {
         "json" => Ok(format!("{}\n", json(value))),
         "yaml" => Ok(if value.is_null() { String::new() } else { yaml(value) }),

@@ -5,6 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
+use super::output::Said;
 use super::{Answer, Call, tools};
 use crate::controller::Controller;
 use crate::model::UnitName;
@@ -85,8 +86,8 @@ fn tool(controller: &Arc<Controller>, unit: &UnitName, call: &Call) -> Answer {
         return Answer { code: 1, stderr: "ERROR connection is shut down\n".to_owned(), ..Answer::default() };
     }
     match tools::call(controller, context, call) {
-        Ok(tools::Said::Text(stdout)) => Answer { stdout, ..Answer::default() },
-        Ok(tools::Said::NeedStdin) => Answer { need_stdin: true, ..Answer::default() },
+        Ok(Said::Text(stdout)) => Answer { stdout, ..Answer::default() },
+        Ok(Said::NeedStdin) => Answer { need_stdin: true, ..Answer::default() },
         Err(error) => Answer { code: error.code, stderr: format!("ERROR {}\n", error.message), ..Answer::default() },
     }
 }

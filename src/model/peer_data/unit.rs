@@ -1,23 +1,14 @@
-//! The peer databags as text, and back. The format is numbered, because old and new charm revisions talk to each other
-//! during a refresh: unknown keys are left alone, a higher number is treated as silence and named.
-//!
-//! Nothing that changes by itself (sequence numbers, sizes, view numbers) is published: every change wakes every unit.
+//! A unit's own databag: its report, and what the others read of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Bag, FORMAT, check_format, is_zero, json, parse};
 use crate::cluster::{
-    Answer, AppBag, Credentials, DbInit, Epoch, Formation, Galera, History, Holds, LastView, LocalState, Peer,
-    Position, Recovery, Report, Restart, Server, Unit,
+    Answer, DbInit, Epoch, Galera, Holds, LastView, LocalState, Peer, Position, Report, Server, Unit,
 };
-
-/// A databag as Juju gives it.
-pub type Bag = BTreeMap<String, String>;
-
-/// The format that we write, and the highest that we read.
-const FORMAT: u32 = 1;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,74 +79,6 @@ enum ServerText {
     Joined,
     Donor,
     Synced,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct FormationText {
-    epoch: u32,
-    name: String,
-    members: BTreeMap<String, IpAddr>,
-    founder: String,
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    former: BTreeSet<IpAddr>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct HistoryText {
-    uuid: String,
-    epoch: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    branch: u32,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    kept: Vec<String>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct RecoveryText {
-    epoch: u32,
-    members: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    chosen: Option<ChosenText>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    forced: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct RestartText {
-    epoch: u32,
-    unit: String,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct ChosenText {
-    unit: String,
-    position: String,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
-
-/// Where the shared passwords are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct CredentialsText {
-    /// The secret that holds them; absent where Juju has no secrets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_id: Option<String>,
-    /// The values themselves, only where Juju has no secrets (2.9).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub values: Option<BTreeMap<String, String>>,
-    /// Rises with every change of a password.
-    pub generation: u32,
-    /// Up to this generation, older passwords are no longer accepted.
-    pub settled: u32,
 }
 
 /// This unit's report as its databag.
@@ -289,143 +212,6 @@ fn read_server(view: &ViewText) -> Result<Server, String> {
     }
 }
 
-/// What the leader has written, but for the credentials' values: those are read elsewhere and enter as `credentials`.
-///
-/// # Errors
-/// Names the key that cannot be read. A bag that cannot be read must stop the hook: deciding without it could permit a
-/// second formation.
-pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
-    if let Some(format) = bag.get("format") {
-        check_format(format)?;
-    }
-    let formation: Option<FormationText> = bag.get("formation").map(|text| parse("formation", text)).transpose()?;
-    let history: Option<HistoryText> = bag.get("history").map(|text| parse("history", text)).transpose()?;
-    let restarted: Option<RestartText> = bag.get("restarted").map(|text| parse("restarted", text)).transpose()?;
-    let last_epoch: Option<u32> = bag.get("last-epoch").map(|text| parse("last-epoch", text)).transpose()?;
-    let recovery: Option<RecoveryText> = bag.get("recovery").map(|text| parse("recovery", text)).transpose()?;
-    Ok(AppBag {
-        formation: formation
-            .map(|f| -> Result<Formation, String> {
-                Ok(Formation {
-                    epoch: Epoch(f.epoch),
-                    name: f.name,
-                    members: f
-                        .members
-                        .into_iter()
-                        .map(|(unit, address)| Ok::<_, String>((unit.parse()?, address)))
-                        .collect::<Result<_, _>>()?,
-                    founder: f.founder.parse()?,
-                    former: f.former,
-                })
-            })
-            .transpose()?,
-        credentials,
-        history: history
-            .map(|h| -> Result<History, String> {
-                Ok(History {
-                    uuid: h.uuid.parse()?,
-                    epoch: Epoch(h.epoch),
-                    branch: Epoch(h.branch),
-                    kept: h.kept.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
-                })
-            })
-            .transpose()?,
-        restarted: restarted
-            .map(|r| Ok::<_, String>(Restart { epoch: Epoch(r.epoch), unit: r.unit.parse()? }))
-            .transpose()?,
-        last_epoch: Epoch(last_epoch.unwrap_or(0)),
-        recovery: recovery
-            .map(|r| -> Result<Recovery, String> {
-                Ok(Recovery {
-                    epoch: Epoch(r.epoch),
-                    members: r.members.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
-                    chosen: r.chosen.map(|c| Ok::<_, String>((c.unit.parse()?, c.position.parse()?))).transpose()?,
-                    forced: r.forced,
-                })
-            })
-            .transpose()?,
-    })
-}
-
-/// Where the passwords are, from the application databag.
-///
-/// # Errors
-/// When the key is there and cannot be read.
-pub fn read_credentials(bag: &Bag) -> Result<Option<CredentialsText>, String> {
-    bag.get("credentials").map(|text| parse("credentials", text)).transpose()
-}
-
-/// The permission to form, as the application databag's keys.
-pub fn write_formation(formation: &Formation) -> Bag {
-    let text = FormationText {
-        epoch: formation.epoch.0,
-        name: formation.name.clone(),
-        members: formation.members.iter().map(|(unit, address)| (unit.to_string(), *address)).collect(),
-        founder: formation.founder.to_string(),
-        former: formation.former.clone(),
-    };
-    entry("formation", json(&text))
-}
-
-/// The application's history.
-pub fn write_history(history: &History) -> Bag {
-    let text = HistoryText {
-        uuid: history.uuid.to_string(),
-        epoch: history.epoch.0,
-        branch: history.branch.0,
-        kept: history.kept.iter().map(ToString::to_string).collect(),
-    };
-    entry("history", json(&text))
-}
-
-/// The open recovery; `None` closes it. What is remembered of it stays.
-pub fn write_recovery(recovery: Option<&Recovery>) -> Bag {
-    let text = recovery.map(|r| RecoveryText {
-        epoch: r.epoch.0,
-        members: r.members.iter().map(ToString::to_string).collect(),
-        chosen: r
-            .chosen
-            .as_ref()
-            .map(|(unit, position)| ChosenText { unit: unit.to_string(), position: position.to_string() }),
-        forced: r.forced,
-    });
-    let mut bag = entry("recovery", text.map(|text| json(&text)).unwrap_or_default());
-    if let Some(recovery) = recovery {
-        bag.insert("last-epoch".to_owned(), recovery.epoch.to_string());
-        if let Some((unit, _)) = &recovery.chosen {
-            let text = RestartText { epoch: recovery.epoch.0, unit: unit.to_string() };
-            bag.insert("restarted".to_owned(), json(&text));
-        }
-    }
-    bag
-}
-
-/// Where the passwords are.
-pub fn write_credentials(credentials: &CredentialsText) -> Bag {
-    entry("credentials", json(credentials))
-}
-
-fn entry(key: &str, value: String) -> Bag {
-    Bag::from([("format".to_owned(), FORMAT.to_string()), (key.to_owned(), value)])
-}
-
-fn check_format(format: &str) -> Result<(), String> {
-    match format.parse::<u32>() {
-        Ok(number) if number <= FORMAT => Ok(()),
-        Ok(number) => Err(format!("format {number} is newer than this charm revision reads ({FORMAT})")),
-        Err(_) => Err(format!("cannot read format {format:?}")),
-    }
-}
-
-fn parse<'a, T: Deserialize<'a>>(key: &str, text: &'a str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|why| format!("cannot read {key}: {why}"))
-}
-
-fn json<T: Serialize>(value: &T) -> String {
-    // These types hold only strings, numbers and maps with string keys, which always have a JSON form.
-    serde_json::to_string(value).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -502,43 +288,5 @@ mod tests {
                 other @ (Peer::Silent | Peer::Said(_)) => panic!("{other:?}"),
             }
         }
-    }
-
-    #[test]
-    fn the_leaders_word_survives_the_databag() {
-        let formation = Formation {
-            epoch: Epoch(1),
-            name: "db".to_owned(),
-            members: [("db/0".parse().unwrap(), "10.0.0.9".parse().unwrap())].into(),
-            founder: "db/0".parse().unwrap(),
-            former: ["10.0.0.8".parse().unwrap()].into(),
-        };
-        let recovery = Recovery {
-            epoch: Epoch(2),
-            members: ["db/0".parse().unwrap()].into(),
-            chosen: Some(("db/0".parse().unwrap(), format!("{UUID}:5").parse().unwrap())),
-            forced: true,
-        };
-        let history = History {
-            uuid: UUID.parse().unwrap(),
-            epoch: Epoch(2),
-            branch: Epoch(2),
-            kept: ["db/0".parse().unwrap()].into(),
-        };
-        let mut bag = write_formation(&formation);
-        bag.extend(write_history(&history));
-        bag.extend(write_recovery(Some(&recovery)));
-        let read = read_app(&bag, Credentials::Absent).unwrap();
-        assert_eq!(read.formation, Some(formation));
-        assert_eq!(read.recovery, Some(recovery));
-        bag.extend(write_recovery(None));
-        // An empty value deletes the key.
-        bag.retain(|_, value| !value.is_empty());
-        let closed = read_app(&bag, Credentials::Absent).unwrap_or_default();
-        let restarted = Some(Restart { epoch: Epoch(2), unit: "db/0".parse().unwrap() });
-        assert_eq!((closed.restarted, closed.last_epoch), (restarted, Epoch(2)), "a closed recovery is remembered");
-        assert_eq!(read.history, Some(history));
-        bag.insert("formation".to_owned(), "{}".to_owned());
-        assert!(read_app(&bag, Credentials::Absent).is_err(), "deciding without it could permit a second formation");
     }
 }

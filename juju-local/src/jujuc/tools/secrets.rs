@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
-use super::Call;
-use super::flags::{Flags, ToolError, failure, usage};
-use super::output::{FORMAT, OUTPUT};
-use super::tools::{Said, file_text, is_leader, nothing, relation, say, scalars};
+use super::key_values::{file_text, scalars};
+use super::leadership::is_leader;
+use super::relations::relation;
 use crate::controller::Controller;
+use crate::jujuc::Call;
+use crate::jujuc::flags::{Flags, ToolError, failure, usage};
+use crate::jujuc::output::{FORMAT, OUTPUT, Outcome, Said, nothing, say};
 use crate::model::{Owner, Secret};
 use crate::uniter::context::{Context, SecretChange};
-
-type Outcome = Result<Said, ToolError>;
 
 const LABEL: &[&str] = &["label"];
 const SET_FLAGS: &[&[&str]] = &[LABEL, &["description"], &["owner"], &["rotate"], &["expire"], &["file"]];

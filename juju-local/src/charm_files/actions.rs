@@ -1,0 +1,79 @@
+//! `actions.yaml`: a charm's actions and the schemas of their parameters.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Archive, CharmError, schema, yaml};
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ActionSpec {
+    pub description: String,
+    /// A JSON-Schema object for the parameters.
+    pub schema: Value,
+    pub parallel: bool,
+}
+
+pub(super) fn read(archive: &mut Archive) -> Result<BTreeMap<String, ActionSpec>, CharmError> {
+    let Some(text) = archive.text("actions.yaml")? else {
+        return Ok(BTreeMap::new());
+    };
+    let actions: BTreeMap<String, Value> = yaml("actions.yaml", &text)?;
+    let mut read = BTreeMap::new();
+    for (name, body) in actions {
+        let fine = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && !name.starts_with('-')
+            && !name.ends_with('-');
+        if !fine || name == "juju" || name.starts_with("juju-") {
+            return Err(CharmError(format!("actions.yaml: {name:?} is not a permitted action name")));
+        }
+        let field = |key: &str| body.get(key).cloned().unwrap_or(Value::Null);
+        let mut schema = serde_json::Map::new();
+        schema.insert("type".to_owned(), "object".into());
+        schema.insert(
+            "properties".to_owned(),
+            if field("params").is_object() { field("params") } else { Value::Object(serde_json::Map::new()) },
+        );
+        // Whatever Juju has no use for itself is part of the schema.
+        const OWN: [&str; 6] = ["description", "params", "parallel", "execution-group", "title", "type"];
+        for (key, value) in body.as_object().into_iter().flatten().filter(|(key, _)| !OWN.contains(&key.as_str())) {
+            schema.insert(key.clone(), value.clone());
+        }
+        schema::check(&Value::Object(schema.clone()))
+            .map_err(|why| CharmError(format!("actions.yaml: {name}: {why}")))?;
+        read.insert(
+            name,
+            ActionSpec {
+                description: field("description").as_str().unwrap_or("No description").trim().to_owned(),
+                schema: Value::Object(schema),
+                parallel: field("parallel").as_bool().unwrap_or(false),
+            },
+        );
+    }
+    Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::charm_files::tests::check;
+    use expect_test::{Expect, expect};
+
+    #[test]
+    fn actions() {
+        let actions = |text: &str, expected: Expect| check(&[&format!("actions.yaml 644 {text}")], expected);
+        actions("{backup: , restore: {params: }}", expect![[r#"db ["ubuntu@24.04/stable"] {}"#]]);
+        actions("{juju-run: {}}", expect![[r#"actions.yaml: "juju-run" is not a permitted action name"#]]);
+        actions(
+            "{a: {params: {x: {$ref: y}}}}",
+            expect![[r#"actions.yaml: a: cannot use $ref in properties.x: Juju refuses it"#]],
+        );
+        actions(
+            "{a: {params: {x: {type: text}}}}",
+            expect![[
+                r#"actions.yaml: a: cannot use type "text" in properties.x: use string, integer, number, boolean, object, array or null"#
+            ]],
+        );
+    }
+}

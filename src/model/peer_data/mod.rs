@@ -1,0 +1,44 @@
+//! The peer databags as text, and back. The format is numbered, because old and new charm revisions talk to each other
+//! during a refresh: unknown keys are left alone, a higher number is treated as silence and named.
+//!
+//! Nothing that changes by itself (sequence numbers, sizes, view numbers) is published: every change wakes every unit.
+
+mod app;
+mod unit;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use app::{
+    CredentialsText, read_app, read_credentials, write_credentials, write_formation, write_history, write_recovery,
+};
+pub use unit::{read_peer, write_report};
+
+/// A databag as Juju gives it.
+pub type Bag = BTreeMap<String, String>;
+
+/// The format that we write, and the highest that we read.
+const FORMAT: u32 = 1;
+
+fn check_format(format: &str) -> Result<(), String> {
+    match format.parse::<u32>() {
+        Ok(number) if number <= FORMAT => Ok(()),
+        Ok(number) => Err(format!("format {number} is newer than this charm revision reads ({FORMAT})")),
+        Err(_) => Err(format!("cannot read format {format:?}")),
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(key: &str, text: &'a str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|why| format!("cannot read {key}: {why}"))
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    // These types hold only strings, numbers and maps with string keys, which always have a JSON form.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
