@@ -10,6 +10,7 @@ mod model;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use juju_local::machine::{Containers, Machines as _, Mount, check_host};
@@ -71,11 +72,17 @@ fn timed<T>(what: &str, act: impl FnOnce() -> T) -> T {
     result
 }
 
+/// These look at what is left on the host, and want it for themselves. `None` when they are not asked for.
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    static HOST: Mutex<()> = Mutex::new(());
+    std::env::var_os("RUN_E2E")?;
+    // One that failed has left its machines, and the next says so.
+    Some(HOST.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 #[test]
 fn machines_live_and_leave_nothing() {
-    if std::env::var_os("RUN_E2E").is_none() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let site = Site::new();
     let disk = Mount { id: "data/0".to_owned(), location: "/srv/data".to_owned(), size: "64M".to_owned() };
     let addresses: Vec<String> = (0..3).map(|id| site.machines.address(id, 9)).collect();
@@ -172,9 +179,7 @@ fn machines_live_and_leave_nothing() {
 
 #[test]
 fn a_model_outlives_its_controller_and_leaves_nothing() {
-    if std::env::var_os("RUN_E2E").is_none() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let model = Model::new();
     model.run(&["deploy", "./small.charm"]).unwrap();
     model.wait(1);
@@ -232,9 +237,7 @@ fn a_model_outlives_its_controller_and_leaves_nothing() {
 /// Every fault does what it says, is listed, and is undone; the model goes with faults in it and leaves nothing.
 #[test]
 fn faults_break_and_mend() {
-    if std::env::var_os("RUN_E2E").is_none() {
-        return;
-    }
+    let Some(_alone) = alone() else { return };
     let model = Model::new();
     model.run(&["deploy", "./small.charm", "-n", "3"]).unwrap();
     model.wait(3);

@@ -140,8 +140,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
         }
         Step::Leave => {
             if let Some(wanted) = hands.wanted {
-                let others: Vec<IpAddr> = wanted.members.iter().filter(|a| **a != wanted.address).copied().collect();
-                departure::take_turn(paths, &wanted.unit, &others)?;
+                departure::take_turn(paths, &wanted.unit, wanted.address, &wanted.members)?;
             }
             service::stop(paths)?;
             agent_service::stop()?;

@@ -332,14 +332,14 @@ pub(crate) fn unit_number(unit: &str) -> u32 {
     unit.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(u32::MAX)
 }
 
-/// The program in JUJU, or the juju-local that was built for release beside this test.
+/// The program in JUJU, or the juju-local that was built beside this test.
 fn juju() -> PathBuf {
     match std::env::var("JUJU") {
         Ok(program) if !program.is_empty() && program != "juju-local" => PathBuf::from(program),
         Ok(_) | Err(_) => {
             let test = std::env::current_exe().unwrap();
-            let built = test.ancestors().nth(3).unwrap().join("release/juju-local");
-            assert!(built.exists(), "build it first: cargo build --release --package juju-local");
+            let built = test.ancestors().nth(2).unwrap().join("juju-local");
+            assert!(built.exists(), "build it first: cargo test --workspace --no-run");
             built
         }
     }
