@@ -1,6 +1,5 @@
 //! A connection to the local server: over its Unix socket, as root, who is known by that socket and has no password.
 
-use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -9,6 +8,7 @@ use mysql::prelude::Queryable as _;
 use mysql::{Conn, Opts, OptsBuilder};
 
 use super::SOCKET;
+use super::wsrep::GaleraStatus;
 
 /// MariaDB's default for `max_allowed_packet`, in bytes; our statements are smaller by far.
 const MAX_PACKET: usize = 16 * 1024 * 1024;
@@ -95,12 +95,20 @@ impl Session {
         self.conn.exec(query, values).map_err(|why| failed(what, why))
     }
 
-    /// All `wsrep_%` status variables.
+    /// What Galera says of this member. Where its list of members is not that of its view, the server's own table knows
+    /// them: it came with the copy, and follows every view.
     ///
     /// # Errors
     /// When the server refuses.
-    pub fn wsrep_status(&mut self) -> Result<BTreeMap<String, String>, SqlError> {
-        Ok(self.pairs("read the cluster's status", "SHOW GLOBAL STATUS LIKE 'wsrep%'")?.into_iter().collect())
+    pub fn galera_status(&mut self) -> Result<GaleraStatus, SqlError> {
+        let rows = self.pairs("read the cluster's status", "SHOW GLOBAL STATUS LIKE 'wsrep%'")?;
+        let mut status = GaleraStatus::from_rows(&rows.into_iter().collect());
+        if status.primary && status.view().is_empty() {
+            let members = "SELECT node_incoming_address FROM mysql.wsrep_cluster_members";
+            // A server that is not ready has no tables to show, and says nothing then.
+            status.incoming = self.column("read the members", members, &[]).unwrap_or_default().join(",");
+        }
+        Ok(status)
     }
 }
 

@@ -56,13 +56,15 @@ impl GaleraStatus {
     }
 
     /// The addresses behind [`Self::incoming`] ("10.0.0.9:3306,[fd00::9]:3306"). Empty when a member does not tell its
-    /// address (`AUTO`, or nothing): a list with a gap says nothing about who is missing.
+    /// address (`AUTO`, or nothing), or when the list is not that of the view: one with a gap says nothing about who is
+    /// missing. The provider does not add those who join while this member waits for its copy (seen with 26.4.23).
     pub fn view(&self) -> BTreeSet<IpAddr> {
         let address = |entry: &str| {
             let host = entry.rsplit_once(':').map_or(entry, |(host, _port)| host);
             host.trim_start_matches('[').trim_end_matches(']').parse().ok()
         };
-        self.incoming.split(',').map(|entry| address(entry.trim())).collect::<Option<_>>().unwrap_or_default()
+        let view = self.incoming.split(',').map(|entry| address(entry.trim())).collect::<Option<BTreeSet<_>>>();
+        view.filter(|view| view.len() == self.size as usize).unwrap_or_default()
     }
 }
 
@@ -72,15 +74,16 @@ mod tests {
 
     #[test]
     fn the_view_is_known_whole_or_not_at_all() {
-        let view = |incoming: &str| {
-            let status = GaleraStatus { incoming: incoming.to_owned(), ..GaleraStatus::default() };
+        let view = |size: u32, incoming: &str| {
+            let status = GaleraStatus { size, incoming: incoming.to_owned(), ..GaleraStatus::default() };
             status.view().iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(view("10.0.0.10:3306,10.0.0.9:3306"), ["10.0.0.9", "10.0.0.10"]);
-        assert_eq!(view("[fd00::9]:3306"), ["fd00::9"]);
-        assert_eq!(view("10.0.0.9:3306,AUTO"), Vec::<String>::new());
-        assert_eq!(view("10.0.0.9:3306,"), Vec::<String>::new());
-        assert_eq!(view(""), Vec::<String>::new());
+        assert_eq!(view(2, "10.0.0.10:3306,10.0.0.9:3306"), ["10.0.0.9", "10.0.0.10"]);
+        assert_eq!(view(1, "[fd00::9]:3306"), ["fd00::9"]);
+        assert_eq!(view(2, "10.0.0.9:3306,AUTO"), Vec::<String>::new());
+        assert_eq!(view(2, "10.0.0.9:3306,"), Vec::<String>::new());
+        assert_eq!(view(1, ""), Vec::<String>::new());
+        assert_eq!(view(3, "10.0.0.10:3306,10.0.0.9:3306"), Vec::<String>::new(), "the third joined meanwhile");
     }
 
     #[test]

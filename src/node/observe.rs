@@ -112,7 +112,7 @@ fn listens() -> bool {
 }
 
 fn status() -> Result<GaleraStatus, SqlError> {
-    Ok(GaleraStatus::from_rows(&Session::open(SQL_LIMIT)?.wsrep_status()?))
+    Session::open(SQL_LIMIT)?.galera_status()
 }
 
 /// The driver's words in the middle's.
