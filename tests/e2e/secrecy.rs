@@ -57,7 +57,10 @@ pub(crate) fn not_in_log_or_processes(model: &Model, passwords: &[(String, Strin
         let there = arguments.contains("mariadbd") && arguments.contains("mariadb-galera agent");
         model.hold(there, "the processes that are searched for passwords are the machines'");
     }
-    let in_arguments = found(passwords, &arguments);
+    // Juju takes an action's results as arguments and in no other way: while get-password answers, its answer is one.
+    let answers = |line: &&String| line.split(' ').next().is_some_and(|program| program.ends_with("action-set"));
+    let others = processes.iter().filter(|line| !answers(line)).cloned().collect::<Vec<_>>().join("\n");
+    let in_arguments = found(passwords, &others);
     model.hold(
         in_arguments.is_empty(),
         &format!("no password in the arguments of {} processes {in_arguments:?}", processes.len()),
