@@ -13,6 +13,8 @@
 mod galera;
 #[path = "simulation/juju.rs"]
 mod juju;
+#[path = "simulation/observe.rs"]
+mod observe;
 #[path = "simulation/plan.rs"]
 mod plan;
 #[path = "simulation/power.rs"]

@@ -10,6 +10,7 @@ pub mod machine;
 pub mod net;
 pub mod package;
 pub mod service_manager;
+mod talk;
 
 pub use command::{Command, CommandError, Output};
 pub use file::{FileError, Mode};

@@ -5,24 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use juju_local::charm_files::{Charm, StorageSpec};
-use juju_local::model::{HookInfo, Life, State, StatusInfo, UnitName};
+use juju_local::model::{HookInfo, State, StatusInfo, UnitName};
 use juju_local::uniter::commit::{self, Seen};
 use juju_local::uniter::context::{Context, Kind};
 use juju_local::uniter::resolver::{Op, Wishes, next_op};
 use mariadb_galera::agent::{LOOK_EVERY, PASS_GAP, PASS_GAP_FAILED};
 use mariadb_galera::charm::{COMMIT_WITHIN, ROUNDS_MAX};
-use mariadb_galera::cluster::{
-    AppBag, Commit, Credentials, Decision, Epoch, Event as Called, Holds, Installed, Journal, Juju, LastView, Level,
-    MinClusterSize, Node, Observation, Peers, Planned, Server, Settings, Step, Unit, Volume, decide,
-};
+use mariadb_galera::cluster::{Commit, Decision, Epoch, Juju, Level, Peers, Server, Step, Unit, decide};
 use mariadb_galera::invocation::{self, HookName, PEER_ENDPOINT};
-use mariadb_galera::model::peer_data::{self, Bag};
+use mariadb_galera::model::peer_data;
 use mariadb_galera::node::{last_view, outage, shown};
 
 use super::Planted;
 use super::plan::{Ms, SECOND};
 pub(crate) use super::world::name;
-use super::world::{Event, Note, World, unit_of};
+use super::world::{Event, Note, World};
 
 pub(crate) const APP: &str = "db";
 /// The peer relation: the only one.
@@ -32,8 +29,8 @@ pub(crate) const PEERS: u32 = 0;
 #[derive(Debug)]
 pub(crate) struct Running {
     number: u64,
-    hook: Option<HookInfo>,
-    context: Context,
+    pub(crate) hook: Option<HookInfo>,
+    pub(crate) context: Context,
     seen: Seen,
     /// What Juju said when it was asked.
     looked: Option<Looked>,
@@ -127,7 +124,7 @@ impl World {
         }
     }
 
-    fn stalled(&self, unit: &Unit) -> bool {
+    pub(crate) fn stalled(&self, unit: &Unit) -> bool {
         let machine = &self.machines[unit];
         let grace = if machine.volume.saved_view.is_some() { outage::GRACE_WITH_VIEW } else { outage::GRACE_WITHOUT };
         let out = machine.outage_since.is_some_and(|since| u128::from(self.now - since) >= grace.as_millis());
@@ -286,88 +283,6 @@ impl World {
         };
         let now = decide(&self.observation(unit, &juju));
         Some(Looked { at: self.now, juju, now, next: 0, acted: None, failed: None, settled: false, rounds: 0 })
-    }
-
-    fn ask_juju(&mut self, unit: &Unit, running: &Running) -> Result<Juju, String> {
-        let (me, snapshot) = (name(unit), &running.context.snapshot);
-        let alive = snapshot.units.iter().filter(|(_, u)| u.life == Life::Alive);
-        let mut juju = Juju {
-            event: if self.machines[unit].leaving { Called::Leaving } else { Called::Ordinary },
-            leader: false,
-            planned: Planned::Known(alive.map(|(name, _)| unit_of(name)).collect()),
-            peers: Peers::NotYet,
-            app: AppBag::default(),
-            settings: Ok(Settings { cluster_name: APP.to_owned(), min_cluster_size: MinClusterSize::Auto }),
-        };
-        let local = &snapshot.units[&me].local;
-        let entered = snapshot.relations.get(&PEERS).is_some_and(|r| r.scope.contains(&me))
-            || local.relations.get(&PEERS).is_some_and(|r| r.created);
-        if !local.installed || !entered {
-            return Ok(juju);
-        }
-        // Asked when the hook has begun, unlike everything above.
-        let introduced = running.context.members(PEERS);
-        juju.leader = self.state.is_leader(&me);
-        let about = running.hook.as_ref().and_then(|hook| hook.remote_unit.clone());
-        let mut peers = BTreeMap::new();
-        for member in introduced {
-            // Juju drops what it has read of the hook's own unit; of others it may show what it read before.
-            let stale = about.as_ref() != Some(&member) && self.rng_ratio(1, 4);
-            let before = self.machines[unit].heard.get(&member).filter(|_| stale).cloned();
-            let live = || snapshot.relations[&PEERS].unit_bags.get(&member).map(|bag| bag.values.clone());
-            let bag: Bag = before.or_else(live).unwrap_or_default();
-            peers.insert(unit_of(&member), peer_data::read_peer(&bag));
-            self.machine(unit).heard.insert(member, bag);
-        }
-        juju.peers = Peers::Known(peers);
-        let bag = running.context.own_bag(PEERS, true);
-        let credentials = match peer_data::read_credentials(&bag)? {
-            None => Credentials::Absent,
-            Some(text) => match text.secret_id.as_deref().and_then(|id| snapshot.secret_id(id)) {
-                Some(id) if snapshot.secrets[&id].readable_by(&me) => {
-                    Credentials::Known { generation: text.generation, settled: text.settled }
-                }
-                Some(_) | None => Credentials::Unreadable("cannot read the secret".to_owned()),
-            },
-        };
-        juju.app = peer_data::read_app(&bag, credentials)?;
-        Ok(juju)
-    }
-
-    fn rng_ratio(&mut self, n: u64, of: u64) -> bool {
-        self.draw(0..of) < n
-    }
-
-    /// What a pass sees.
-    pub(crate) fn observation(&self, unit: &Unit, juju: &Juju) -> Observation {
-        let machine = &self.machines[unit];
-        let node = Node {
-            installed: if machine.installed { Installed::Yes } else { Installed::No("packages".to_owned()) },
-            volume: Volume::Mounted,
-            journal: machine.volume.journal.clone().map_or(Journal::Absent, Journal::Known),
-            holds: machine.volume.history().cloned().map_or_else(|| machine.volume.holds.clone(), Holds::History),
-            server: self.server(unit),
-            address: Some(machine.address),
-            stalled: self.stalled(unit),
-            answer: machine.answer.clone(),
-            credentials_seen: machine.credentials_seen,
-            last_view: self.last_view(unit),
-            aside: machine.volume.aside.clone(),
-        };
-        Observation { me: unit.clone(), juju: juju.clone(), node, rivals: BTreeSet::new() }
-    }
-
-    /// What `src/node/last_view.rs` reads: the view on the volume's branch, or else on the one before.
-    pub(crate) fn last_view(&self, unit: &Unit) -> LastView {
-        let machine = &self.machines[unit];
-        let volume = &machine.volume;
-        let branch = volume.journal.as_ref().map_or(Epoch::default(), |entry| entry.branch);
-        if self.planted == Some(Planted::ForgetsTheView) {
-            // As if every copy had been alone, and part of everything.
-            return LastView { members: [(machine.address, Some(unit.clone()))].into(), since: Epoch(u32::MAX) };
-        }
-        let view = volume.last_view.range(..=branch).next_back().map(|(_, view)| view.clone());
-        view.unwrap_or_default()
     }
 
     /// The hook publishes and exits; Juju takes it or refuses it.
