@@ -57,14 +57,22 @@ pub(crate) fn not_in_log_or_processes(model: &Model, passwords: &[(String, Strin
         let there = arguments.contains("mariadbd") && arguments.contains("mariadb-galera agent");
         model.hold(there, "the processes that are searched for passwords are the machines'");
     }
-    // Juju takes an action's results as arguments and in no other way: while get-password answers, its answer is one.
-    let answers = |line: &&String| line.split(' ').next().is_some_and(|program| program.ends_with("action-set"));
-    let others = processes.iter().filter(|line| !answers(line)).cloned().collect::<Vec<_>>().join("\n");
+    let others = processes.iter().filter(|line| !is_answer(line)).cloned().collect::<Vec<_>>().join("\n");
     let in_arguments = found(passwords, &others);
     model.hold(
         in_arguments.is_empty(),
         &format!("no password in the arguments of {} processes {in_arguments:?}", processes.len()),
     );
+}
+
+/// Whether these are the arguments with which `get-password` answers, and no others: Juju takes an action's results as
+/// arguments and in no other way.
+fn is_answer(arguments: &str) -> bool {
+    let words: Vec<&str> = arguments.split_whitespace().collect();
+    matches!(words.as_slice(), [tool, password, username]
+        if tool.rsplit('/').next() == Some("action-set")
+            && password.starts_with("password=")
+            && username.starts_with("username="))
 }
 
 /// What `show-unit` shows of a unit knows no password.
