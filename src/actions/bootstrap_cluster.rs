@@ -46,7 +46,6 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     action::log("asking every unit")?;
     let seen = ask(&o);
     refuse_if_alive(&o, &seen)?;
-    refuse_if_under_way(&o, &seen)?;
     let lost: Vec<&Seen> = seen.iter().filter(|s| !s.answers()).collect();
     let missing = missing(&o, &lost);
     if !force {
@@ -63,6 +62,7 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     }
     let call = forced_call(&o, &seen.iter().filter(|s| s.answers()).map(|s| s.unit.clone()).collect())
         .context("none of the units that answer was ever a member: there is no data to restart from")?;
+    refuse_if_under_way(&o, &call)?;
     for line in &missing {
         action::log(line)?;
     }
@@ -136,18 +136,13 @@ fn refuse_if_alive(o: &Observation, seen: &[Seen]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A decision that is being carried out is not taken anew, unless one of those who carry it out is gone.
-fn refuse_if_under_way(o: &Observation, seen: &[Seen]) -> anyhow::Result<()> {
-    let Some(recovery) = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced) else {
-        return Ok(());
-    };
-    let answer = |unit: &Unit| seen.iter().any(|s| s.unit == *unit && s.answers());
-    if recovery.members.iter().all(answer) {
-        let members = recovery.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        anyhow::bail!(
-            "a restart by force of {members} is under way (call {}), and all of them answer: follow it in juju status",
-            recovery.epoch
-        );
+/// A decision that is being carried out is not taken anew. It is another one when somebody has gone since, or has come
+/// back: that may be the copy which was missing.
+fn refuse_if_under_way(o: &Observation, call: &Recovery) -> anyhow::Result<()> {
+    let open = o.juju.app.recovery.as_ref().filter(|open| open.forced && open.members == call.members);
+    if let Some(open) = open {
+        let members = open.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        anyhow::bail!("a restart by force of {members} is under way (call {}): follow it in juju status", open.epoch);
     }
     Ok(())
 }
