@@ -30,7 +30,7 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
                 said.server = live.as_ref().map_or(Server::Silent("its agent does not answer".to_owned()), server);
             }
         }
-        if absent.contains(&unit) && live.as_ref().is_some_and(|live| live.primary) {
+        if absent.contains(&unit) && live.as_ref().is_some_and(Live::is_primary) {
             observation.rivals.insert(unit.clone());
         }
         rows.push(row(&model.juju, &unit, report.as_ref(), live.as_ref()));

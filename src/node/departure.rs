@@ -84,10 +84,14 @@ pub fn take_turn(paths: &Paths, me: &str, address: IpAddr, known: &[IpAddr]) -> 
     write(paths, Ticket::Number(mine))?;
     let end = Deadline::after(TURN_LIMIT);
     let mut settled = 0;
-    while settled < 2 && !end.passed() {
+    while !end.passed() {
         let server = observe::server();
         let our_turn = server.primary().is_some_and(|galera| is_our_turn(me, mine, galera, &ask(&others(galera))));
         settled = if our_turn { settled + 1 } else { 0 };
+        // At once then: what was seen grows old.
+        if settled >= 2 {
+            break;
+        }
         clock::sleep(Duration::from_millis(250));
     }
     Ok(())
@@ -120,7 +124,7 @@ fn is_our_turn(me: &str, mine: u32, galera: &Galera, said: &BTreeMap<IpAddr, Ask
 }
 
 fn is_in_view(live: &Live, of: &Galera) -> bool {
-    live.primary && live.conf_id == of.conf_id && live.size == of.size
+    live.is_primary() && live.conf_id == of.conf_id && live.size == of.size
 }
 
 /// Whether a leaver comes before us: who still chooses may have seen no number, and a tie goes by name.
@@ -193,6 +197,8 @@ mod tests {
         assert!(!is_turn_of_second(&now, stopped.clone(), &late), "its agent looked a second ago, or it is busy");
         assert!(is_turn_of_second(&now, stopped, &all(&now)));
         assert!(is_turn_of_second(&now, Asked::Nobody, &all(&now)));
+        let thawed = Asked::Said(Live { doubted: true, ..says("db/2", &now) });
+        assert!(!is_turn_of_second(&now, Asked::Nobody, &[("10.0.0.3", thawed)]), "its view may be an old one");
         let cut_off = Galera { primary: false, ..now.clone() };
         assert!(!is_turn_of_second(&now, Asked::Nobody, &[("10.0.0.3", stays("db/2", &cut_off))]));
     }

@@ -68,6 +68,12 @@ impl Live {
         }
         live
     }
+
+    /// Part of a primary component, as far as it can be believed. Whoever asks for leave to bootstrap wants less: there, a
+    /// doubtful one counts as well.
+    pub fn is_primary(&self) -> bool {
+        self.primary && !self.doubted
+    }
 }
 
 /// One word for a server.
@@ -130,12 +136,12 @@ pub enum Asked {
     Unclear(String),
 }
 
-/// What a member says when it is, now, part of a primary component. Silence is no, and so is doubt; asked where one that is switched off
-/// must not hold up anybody for long.
+/// What a member says when it is, now, part of a primary component. Silence is no, and so is doubt; asked where one that is
+/// switched off must not hold up anybody for long.
 pub fn primary(address: IpAddr) -> Option<Live> {
     const LIMIT: Duration = Duration::from_secs(1);
     let answer = net::http_get_local(SocketAddr::new(address, AGENT_PORT), "/status", LIMIT, 65_536).ok()?;
-    serde_json::from_slice::<Live>(&answer.body).ok().filter(|live| live.primary && !live.doubted)
+    serde_json::from_slice::<Live>(&answer.body).ok().filter(Live::is_primary)
 }
 
 /// Those of them who serve this history now. Asks all at once.
