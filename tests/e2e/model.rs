@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -60,9 +61,18 @@ pub(crate) fn scenario(word: &str, story: impl FnOnce(&Model)) {
     }
     let begin = Instant::now();
     let model = Model::add(word);
-    story(&model);
-    let complaints = model.take_complaints();
+    let told = catch_unwind(AssertUnwindSafe(|| story(&model)));
+    let mut complaints = model.take_complaints();
+    if let Err(why) = told {
+        let text = why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
+        complaints.push(format!("the story ended here: {}", text.unwrap_or("a panic without words")));
+    }
     println!("[{word}] told in {} s", begin.elapsed().as_secs());
+    if !complaints.is_empty() {
+        model.show_end();
+    }
+    drop(model);
+    // Last, after all that was shown: whoever reads only the end of a run reads what is wrong.
     assert!(complaints.is_empty(), "{} complaint(s):\n- {}", complaints.len(), complaints.join("\n- "));
 }
 
@@ -297,6 +307,14 @@ impl Model {
         }
     }
 
+    /// The model as a failure left it.
+    fn show_end(&self) {
+        println!("{}", self.attempt(&["status"]).out);
+        let log = self.attempt(&["debug-log", "--replay", "--level", "INFO"]).out;
+        let lines: Vec<&str> = log.lines().collect();
+        println!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+    }
+
     /// One line about what is being done.
     pub(crate) fn step(&self, what: &str) {
         let word = self.name.trim_start_matches("e2e-").rsplit_once('-').map_or("", |(word, _)| word);
@@ -307,10 +325,7 @@ impl Model {
 impl Drop for Model {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("{}", self.attempt(&["status"]).out);
-            let log = self.attempt(&["debug-log", "--replay", "--level", "INFO"]).out;
-            let lines: Vec<&str> = log.lines().collect();
-            println!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+            self.show_end();
         }
         if std::env::var("E2E_KEEP").as_deref() == Ok("1") {
             println!("kept: {} destroy-model {}", self.juju.display(), self.name);
