@@ -21,6 +21,12 @@ fn host(command: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// Kills a process and waits for its end: until then its socket takes connections, and drops them.
+fn kill(id: &str) {
+    let lives = format!("grep -q '^State:.[^ZX]' /proc/{id}/status 2>/dev/null");
+    host(&format!("kill -KILL {id}; while {lives}; do sleep 0.01; done"));
+}
+
 /// A model's machines, and what a shell in one of them says.
 struct Site {
     dir: tempfile::TempDir,
@@ -190,7 +196,7 @@ fn a_model_outlives_its_controller_and_leaves_nothing() {
     // A controller that is killed while machines are being made: the next one makes them.
     let mut adding = model.command(&["add-unit", "small", "-n", "2"]).stderr(Stdio::null()).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(150));
-    host(&format!("kill -KILL {}", model.controller()));
+    kill(&model.controller());
     adding.wait().unwrap();
     model.wait(3);
 

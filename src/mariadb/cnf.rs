@@ -18,6 +18,8 @@ pub struct ServerConfig {
     pub members: Vec<IpAddr>,
     /// How this member asks for a full copy.
     pub sst_method: SstMethod,
+    /// Names of the members that may give one, and nobody else; when there are none, whoever can.
+    pub donors: Vec<String>,
     /// The data directory.
     pub datadir: String,
     /// Memory and disk.
@@ -93,6 +95,7 @@ wsrep_node_name                 = {node}
 wsrep_node_address              = {address}
 wsrep_sst_receive_address       = {address}
 wsrep_sst_method                = {sst}
+wsrep_sst_donor                 = '{donors}'
 wsrep_slave_threads             = {threads}
 wsrep_notify_cmd                = '{PROGRAM} notify'
 wsrep_provider_options          = 'gcache.size={gcache};pc.recovery=true;gmcast.time_wait={TIME_WAIT}'
@@ -102,6 +105,7 @@ wsrep_provider_options          = 'gcache.size={gcache};pc.recovery=true;gmcast.
         node = c.node_name,
         address = host(&c.node_address),
         sst = c.sst_method.name(),
+        donors = c.donors.join(","),
         threads = c.applier_threads,
     )
 }
@@ -114,6 +118,11 @@ pub fn render_secret(account: &str, password: &str) -> String {
 wsrep_sst_auth = {account}:{password}
 "
     )
+}
+
+/// A unit's name as its server bears it.
+pub fn node_name(unit: &str) -> String {
+    unit.replace('/', "-")
 }
 
 /// An address as Galera wants it: IPv6 in brackets.
@@ -137,12 +146,15 @@ mod tests {
             node_address: "10.0.0.9".parse().unwrap(),
             members: vec!["10.0.0.9".parse().unwrap(), "10.0.0.10".parse().unwrap(), "fd00::1".parse().unwrap()],
             sst_method: SstMethod::Mariabackup,
+            donors: vec!["db-1".to_owned(), "db-2".to_owned()],
             datadir: "/var/lib/mysql/data".to_owned(),
             sizing: sizing(1 << 30, 1 << 30, Use::Testing, None),
             applier_threads: 4,
         };
         let text = render(&config);
         assert!(text.contains("wsrep_cluster_address           = gcomm://10.0.0.9,10.0.0.10,[fd00::1]\n"), "{text}");
+        // A comma at the end would let Galera take anybody once these are busy.
+        assert!(text.contains("wsrep_sst_donor                 = 'db-1,db-2'\n"), "{text}");
         assert!(!text.contains("ignore_sb") && !text.contains("sst_auth"));
     }
 }

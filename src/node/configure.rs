@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::live::{self, Asked};
+use super::live::{self, Live};
 use super::{Secrets, Wanted, journal, observe};
-use crate::cluster::group_name;
+use crate::cluster::{DbInit, group_name};
 use crate::host::{Mode, file, machine};
 use crate::mariadb::cnf::{self, ServerConfig, SstMethod};
 use crate::mariadb::sizing::{Sizing, sizing};
@@ -27,12 +27,16 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
     let volume = machine::disk_space(&paths.volume)?.total;
     // The volume's own: what is on another branch must not find this one.
     let branch = journal::branch(paths);
+    let serving = if running { Vec::new() } else { serving(paths, wanted) };
     let config = ServerConfig {
         cluster_name: group_name(&wanted.cluster_name, branch),
-        node_name: wanted.unit.replace('/', "-"),
+        node_name: cnf::node_name(&wanted.unit),
         node_address: wanted.address,
         members: members(wanted),
-        sst_method: if running { SstMethod::Mariabackup } else { first_copy(wanted) },
+        sst_method: if wanted.forming { first_copy(&serving) } else { SstMethod::Mariabackup },
+        // Nobody who joins at the same time as this member: it may lack the newest view, promise it in its transfer, and
+        // make this member give up (docs/facts.md). Whoever serves already has every view that this join brings about.
+        donors: serving.iter().map(|live| cnf::node_name(&live.unit)).collect(),
         datadir: paths.datadir().display().to_string(),
         sizing: sizing(memory, volume, wanted.use_, wanted.max_connections),
         applier_threads: u32::try_from(machine::cpu_count()).unwrap_or(1).saturating_mul(2).clamp(2, 32),
@@ -70,19 +74,21 @@ fn members(wanted: &Wanted) -> Vec<std::net::IpAddr> {
     members
 }
 
+/// Members from whom this one can have its first copy now. A unit that has been Synced before asks nobody: its next start
+/// may be by itself, from the files as they are.
+fn serving(paths: &Paths, wanted: &Wanted) -> Vec<Live> {
+    let journal = journal::read(paths);
+    let Some(entry) = journal.entry().filter(|entry| entry.db_init < DbInit::Initialised) else {
+        return Vec::new();
+    };
+    let others = wanted.members.iter().copied().filter(|address| *address != wanted.address).collect();
+    entry.uuid.as_ref().map(|uuid| live::serving(uuid.as_str(), &others)).unwrap_or_default()
+}
+
 /// How to get the first copy: the stock physical copy sleeps ten seconds in its donor; while the cluster forms and is
 /// as good as empty, a file copy is faster and blocks nobody.
-fn first_copy(wanted: &Wanted) -> SstMethod {
-    if !wanted.forming {
-        return SstMethod::Mariabackup;
-    }
-    let others = wanted.members.iter().filter(|address| **address != wanted.address);
-    let young = others
-        .filter_map(|address| match live::ask(*address) {
-            Asked::Said(live) if live.primary => live.seqno,
-            Asked::Said(_) | Asked::Nobody | Asked::Unclear(_) => None,
-        })
-        .max();
+fn first_copy(serving: &[Live]) -> SstMethod {
+    let young = serving.iter().filter_map(|live| live.seqno).max();
     if young.is_some_and(|seqno| seqno < YOUNG_SEQNO) { SstMethod::Rsync } else { SstMethod::Mariabackup }
 }
 
@@ -91,7 +97,8 @@ fn apply(sizing: &Sizing, renewed_auth: Option<&str>) -> anyhow::Result<()> {
     let mut session = Session::open(Duration::from_secs(10))?;
     let variables = session.pairs(
         "read the server's variables",
-        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('max_connections', 'wsrep_sst_method', 'innodb_buffer_pool_size')",
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN
+         ('max_connections', 'wsrep_sst_method', 'wsrep_sst_donor', 'innodb_buffer_pool_size')",
     )?;
     let now = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
     if now("max_connections") != sizing.max_connections.to_string() {
@@ -105,6 +112,10 @@ fn apply(sizing: &Sizing, renewed_auth: Option<&str>) -> anyhow::Result<()> {
     }
     if now("wsrep_sst_method") != SstMethod::Mariabackup.name() {
         session.run("change wsrep_sst_method", "SET GLOBAL wsrep_sst_method = 'mariabackup'")?;
+    }
+    // Of those who served when this member joined, none need be there when it misses something later.
+    if !now("wsrep_sst_donor").is_empty() {
+        session.run("change wsrep_sst_donor", "SET GLOBAL wsrep_sst_donor = ''")?;
     }
     if let Some(auth) = renewed_auth {
         session.run("change wsrep_sst_auth", &format!("SET GLOBAL wsrep_sst_auth = {}", quote_text(auth)))?;
