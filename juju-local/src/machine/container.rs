@@ -36,9 +36,15 @@ while [ "$1" != -- ]; do groups="$groups $1/cgroup.procs"; shift; done
 shift
 while :; do
   (for group in $groups; do echo 0 >"$group" || exit 1; done; exec "$@")
-  [ $? = 133 ] && [ ! -e "$off" ] || exit
+  code=$?
+  [ $code = 133 ] && [ ! -e "$off" ] && continue
+  echo "systemd-nspawn ended with $code"
+  exit
 done
 "#;
+
+/// A second as a rule; minutes where two dozen machines boot on two cores.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
 
 impl Containers {
     /// The machines of the model in this directory.
@@ -153,7 +159,7 @@ impl Containers {
     /// Up to the basic target and its address: services behind it may take as long as they like.
     fn wait_for_systemd(&self, id: u32) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(60) {
+        while begun.elapsed() < BOOT_LIMIT {
             if let Some(leader) = self.leader(id) {
                 let leader = leader.to_string();
                 let active = |unit| attempt("nsenter", &["-t", &leader, "-a", "systemctl", "-q", "is-active", unit]);
