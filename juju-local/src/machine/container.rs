@@ -27,17 +27,22 @@ pub struct Containers {
 }
 
 /// Starts the container again when it was rebooted from inside: then nspawn ends with 133. Not when the power was cut.
-/// The first words are the machine's control groups, up to `--`: nspawn makes the machine's own below them.
+/// The first word is the machine's directory, where it leaves its process id by itself: a controller that is killed as soon
+/// as it has started it must not lose it. Of two that are started for one machine, one goes on.
+/// The next words are the machine's control groups, up to `--`: nspawn makes the machine's own below them.
 const LAUNCHER: &str = r#"
-off=$1
+dir=$1
 shift
+exec 9>"$dir/lock"
+flock -w 5 9 || { echo "the machine runs already"; exit; }
+echo $$ >"$dir/pid"
 groups=
 while [ "$1" != -- ]; do groups="$groups $1/cgroup.procs"; shift; done
 shift
 while :; do
   (for group in $groups; do echo 0 >"$group" || exit 1; done; exec "$@")
   code=$?
-  [ $code = 133 ] && [ ! -e "$off" ] && continue
+  [ $code = 133 ] && [ ! -e "$dir/off" ] && continue
   echo "systemd-nspawn ended with $code"
   exit
 done
@@ -112,13 +117,12 @@ impl Containers {
             );
             run("mount", &["-t", "overlay", "overlay", "-o", &options, &root.display().to_string()])?;
         }
-        let off = dir.join("off");
-        let _ = fs::remove_file(&off);
+        let _ = fs::remove_file(dir.join("off"));
         let name = self.short_name(id);
         cgroup::remove(&name);
         cgroup::make(&name).with_context(|| format!("cannot make the control groups of machine {id}"))?;
         let mut command = Command::new("setsid");
-        command.args(["sh", "-c", LAUNCHER, "juju-machine"]).arg(&off).args(cgroup::folders(&name)).arg("--").args([
+        command.args(["sh", "-c", LAUNCHER, "juju-machine"]).arg(&dir).args(cgroup::folders(&name)).arg("--").args([
             "systemd-nspawn",
             "-q",
             "--register=no",
@@ -139,7 +143,6 @@ impl Containers {
         let log = fs::File::create(dir.join("console.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut child = command.spawn().context("cannot start systemd-nspawn")?;
-        fs::write(dir.join("pid"), child.id().to_string())?;
         // Somebody must collect the launcher when it ends.
         std::thread::spawn(move || child.wait());
         self.wait_for_systemd(id)

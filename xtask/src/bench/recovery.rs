@@ -12,7 +12,7 @@ use crate::pack;
 /// About 100 MB a time, for a full copy to be one. Less would compare little but Galera's five seconds until the others
 /// give up the dead instance (`evs.suspect_timeout`), which are in both.
 const FILL: &str = "INSERT INTO bench.rows (filler) SELECT REPEAT(MD5(seq), 30) FROM mysql.seq_1_to_100000";
-const FILLS: usize = 5;
+const FILLS: usize = 10;
 
 /// Kills the server, does something, and prints the milliseconds until it is Synced again.
 fn killed(then: &str) -> String {
