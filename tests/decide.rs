@@ -73,6 +73,7 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
             let machine = world.machine(&unit(words[0]));
             machine.node.holds = Holds::History(words[1].parse().unwrap());
         }
+        "seqno" => world.machine(&unit(words[0])).seqno = words[1].parse().unwrap(),
         "torn" => world.machine(&unit(words[0])).node.holds = Holds::Unclear(words[1..].join(" ")),
         "address" => world.machine(&unit(words[0])).node.address = words[1].parse().ok(),
         other => panic!("unknown command {other}"),

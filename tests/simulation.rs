@@ -11,6 +11,8 @@
 
 #[path = "simulation/galera.rs"]
 mod galera;
+#[path = "simulation/hollow.rs"]
+mod hollow;
 #[path = "simulation/juju.rs"]
 mod juju;
 #[path = "simulation/observe.rs"]
@@ -67,6 +69,7 @@ pub(crate) struct Stats {
     pub(crate) hooks: u64,
     pub(crate) hooks_failed: u64,
     pub(crate) views: u64,
+    pub(crate) hollow: u64,
     pub(crate) restored: u64,
     pub(crate) incremental: u64,
     pub(crate) full: u64,
@@ -84,6 +87,7 @@ impl Stats {
         self.hooks += other.hooks;
         self.hooks_failed += other.hooks_failed;
         self.views += other.views;
+        self.hollow += other.hollow;
         self.restored += other.restored;
         self.incremental += other.incremental;
         self.full += other.full;
@@ -147,11 +151,12 @@ impl Sum {
         );
         println!("faults: {:?}", s.faults);
         println!(
-            "hooks {} ({} failed), views {} (restored {}), transfers incremental {} full {} failed {}, bootstraps {}, recoveries {}, writes {}",
+            "hooks {} ({} failed), views {} (restored {}, without the data {}), transfers incremental {} full {} failed {}, bootstraps {}, recoveries {}, writes {}",
             s.hooks,
             s.hooks_failed,
             s.views,
             s.restored,
+            s.hollow,
             s.incremental,
             s.full,
             s.failed_transfers,
@@ -227,7 +232,8 @@ fn promises_hold_and_everything_heals() {
     }
     // A simulation in which nothing happens would be green too.
     let s = &sum.stats;
-    let bites = [s.incremental, s.full, s.failed_transfers, s.recoveries, s.restored, s.hooks_failed, sum.writes];
+    let bites =
+        [s.incremental, s.full, s.failed_transfers, s.recoveries, s.restored, s.hollow, s.hooks_failed, sum.writes];
     assert!(bites.iter().all(|n| *n > 0), "the faults do not bite: {bites:?}");
 }
 

@@ -99,6 +99,9 @@ fn candidate(o: &Observation, entry: &JournalEntry) -> Decision {
     if let Some(decision) = recovery::decide(o, entry) {
         return decision;
     }
+    if let Some(decision) = recovery::stand_aside(o) {
+        return decision;
+    }
     if formation.founder == o.me && o.juju.app.history.is_none() {
         found(o, entry, formation)
     } else {

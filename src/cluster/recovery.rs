@@ -37,9 +37,23 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
         Some((chosen, _)) => {
             // By force: the answer has to stand until the leader has written down whose copies follow the new branch.
             let up = !recovery.forced && o.report_of(chosen).is_some_and(|report| report.server.primary().is_some());
-            if up { None } else { Some(Decision::wait(State::WaitingForRecovery(chosen.clone()))) }
+            if up { None } else { Some(Decision::wait(State::WaitingForRecovery(Some(chosen.clone())))) }
         }
     }
+}
+
+/// What a unit does that has no copy and is not called. It answers all the same, and holds its server still: those who were still receiving when everybody with the data went
+/// are a component of their own, which lasts for ever and in whose sight nobody can restart the cluster (`docs/facts.md`).
+pub(super) fn stand_aside(o: &Observation) -> Option<Decision> {
+    let recovery = o.juju.app.recovery.as_ref()?;
+    let up = |unit: &Unit| o.report_of(unit).is_some_and(|report| report.server.primary().is_some());
+    let restarted = recovery.chosen.as_ref().is_some_and(|(chosen, _)| up(chosen));
+    if recovery.members.contains(&o.me) || o.node.server.primary().is_some() || restarted {
+        return None;
+    }
+    let state = State::WaitingForRecovery(recovery.chosen.as_ref().map(|(chosen, _)| chosen.clone()));
+    let answered = o.node.answer.as_ref().is_some_and(|answer| answer.epoch == recovery.epoch);
+    Some(if answered { Decision::wait(state) } else { Decision::act(state, vec![Step::AnswerCall(recovery.epoch)]) })
 }
 
 /// The state of a unit that has been called.
@@ -189,6 +203,9 @@ fn next_epoch(o: &Observation) -> Epoch {
 /// The open recovery, one step further.
 fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, history: &ClusterUuid) -> Vec<Commit> {
     let remaining: BTreeSet<Unit> = recovery.members.intersection(planned).cloned().collect();
+    if remaining.is_empty() {
+        return vec![Commit::CloseRecovery];
+    }
     if let Some((chosen, _)) = &recovery.chosen {
         let report = o.report_of(chosen);
         let gone = !planned.contains(chosen);
@@ -201,10 +218,7 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
         // Or it cannot be used any more: the volume that it was given for was lost, and with it the answer.
         let answers = |r: &Report| r.answer.as_ref().is_some_and(|answer| answer.epoch == recovery.epoch);
         let lost = report.as_ref().is_some_and(|r| r.used_epoch < recovery.epoch && !answers(r));
-        return if (gone || spent || lost) && !remaining.is_empty() { vec![call(o, remaining)] } else { Vec::new() };
-    }
-    if remaining.is_empty() {
-        return vec![Commit::CloseRecovery];
+        return if gone || spent || lost { vec![call(o, remaining)] } else { Vec::new() };
     }
     let Verdict::Choose(unit, position) = verdict(o, recovery, &remaining, history) else {
         return Vec::new();
@@ -267,7 +281,14 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
             }
         }
         if best.iter().all(|(_, _, answer)| answer.view.members.is_empty()) {
-            missing.insert("the member that gave the newest copy here".to_owned());
+            // Never a full part of anything: whoever gave it had it from those who were, the newest of whom knows with whom.
+            let part = |entry: &&(&Unit, Report, Answer)| !entry.2.view.members.is_empty();
+            let newest = answers.iter().filter(part).filter_map(rank).max();
+            let givers: Vec<_> = answers.iter().filter(part).filter(|entry| rank(entry) == newest).collect();
+            missing.extend(givers.iter().flat_map(|(_, _, answer)| gone(o, members, answer)));
+            if newest.is_none() {
+                missing.insert("the member that gave the newest copy here".to_owned());
+            }
         }
         if !missing.is_empty() {
             return Verdict::Gone { missing: missing.into_iter().collect(), seqno };

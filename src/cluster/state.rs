@@ -99,7 +99,7 @@ pub enum State {
     /// Everything stopped; this unit may restart the cluster.
     Recovering,
     /// Everything stopped; another unit may restart the cluster.
-    WaitingForRecovery(Unit),
+    WaitingForRecovery(Option<Unit>),
     /// Everything stopped, all who are there have answered, and none of them may hold the newest writes.
     MembersGone {
         /// Units, or addresses, that the newest copies last ran with.
@@ -315,8 +315,11 @@ impl State {
             Self::Recovering => {
                 (Level::Maintenance, "all members stopped, restarting the cluster from here".to_owned())
             }
-            Self::WaitingForRecovery(unit) => {
+            Self::WaitingForRecovery(Some(unit)) => {
                 (Level::Waiting, format!("all members stopped, waiting for {unit} to restart the cluster"))
+            }
+            Self::WaitingForRecovery(None) => {
+                (Level::Waiting, "all members stopped, waiting for the cluster to be restarted".to_owned())
             }
             Self::MembersGone { missing, seqno } => (
                 Level::Blocked,

@@ -31,6 +31,11 @@ pub(crate) struct Node {
     pub(crate) state: LocalState,
     /// The last primary view: of this process, or saved by the one before.
     pub(crate) view: Option<View>,
+    /// In a component that the group layer calls primary, and in which nobody has the data: it serves nobody, ends never,
+    /// and takes in whoever comes (seen with Galera 26.4, `docs/facts.md`).
+    pub(crate) hollow: Option<View>,
+    /// It was in some primary component, hollow ones included: it looks for the others for ever.
+    pub(crate) arrived: bool,
     /// The last write that it has received; the volume's tip follows.
     pub(crate) received: Option<usize>,
     /// Accepts connections: not before it was once Synced.
@@ -39,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) given_up: bool,
     pub(crate) frozen: bool,
     pub(crate) transfer: Option<Transfer>,
+    /// Has received everything, and the others do not know yet: should they go now, it is nobody's copy.
+    pub(crate) whole: bool,
     /// The group's name and addresses, as of its start.
     pub(crate) group: String,
     pub(crate) members: BTreeSet<IpAddr>,
@@ -146,11 +153,14 @@ impl World {
             state: LocalState::Undefined,
             // The gate (`src/node/saved_view.rs`): what was saved by one that was still receiving is not restored.
             view: machine.volume.saved_view.clone().filter(|view| machine.volume.full_in == Some(view.id)),
+            hollow: None,
+            arrived: false,
             received: machine.volume.tip,
             open: false,
             given_up: false,
             frozen: false,
             transfer: None,
+            whole: false,
             group: files.group,
             members: files.members,
         };
@@ -224,7 +234,7 @@ impl World {
         let Some(machine) = self.machines.get(unit).filter(|m| m.pid == pid && m.powered) else {
             return;
         };
-        let looks = machine.node().is_some_and(|n| !n.open && !n.primary && !n.frozen);
+        let looks = machine.node().is_some_and(|n| !n.open && !n.primary && !n.arrived && !n.frozen);
         if looks && !machine.frozen {
             self.server_dies(unit, false);
         } else if looks {
@@ -288,6 +298,7 @@ impl World {
                 }
             }
         }
+        self.leave_hollow(unit);
         self.end_donations(unit);
         let receiving = node.transfer.is_some_and(|t| t.full);
         let machine = self.machine(unit);

@@ -36,7 +36,9 @@ impl World {
         let Some(machine) = self.machines.get(unit).filter(|m| m.pid == pid) else {
             return;
         };
-        let Some(node) = machine.primary().filter(|n| n.state == LocalState::Joining && n.transfer.is_none()) else {
+        let Some(node) =
+            machine.primary().filter(|n| n.state == LocalState::Joining && n.transfer.is_none() && !n.whole)
+        else {
             return;
         };
         let own = node.received.filter(|_| matches!(machine.volume.holds, Holds::History(_)));
@@ -90,10 +92,7 @@ impl World {
             self.say(format!("{unit}: the transfer fails"));
             // An incremental one that does not fit leaves the server up, and Galera in it given up.
             if !transfer.full && self.rng.random_ratio(1, 2) {
-                let node = self.machine(unit).node_mut().expect("it is up");
-                (node.given_up, node.primary, node.open, node.state) = (true, false, true, LocalState::Undefined);
-                self.links.retain(|(a, b), _| a != unit && b != unit);
-                self.after(300, Event::Links);
+                self.give_up(unit);
             } else {
                 self.server_dies(unit, false);
             }
@@ -108,17 +107,26 @@ impl World {
             machine.volume.cache_from = seqno;
         }
         let node = machine.node_mut().expect("it is up");
-        (node.received, node.state) = (Some(tip), LocalState::Joined);
+        (node.received, node.whole) = (Some(tip), true);
         let catch_up = self.draw(200..2500);
         self.after(catch_up, Event::CaughtUp(unit.clone(), pid));
     }
 
     pub(crate) fn caught_up(&mut self, unit: &Unit, pid: u64) {
-        if let Some(machine) = self.machines.get_mut(unit).filter(|m| m.pid == pid) {
-            if let Some(node) = machine.node_mut().filter(|n| n.primary && n.state == LocalState::Joined) {
-                (node.state, node.open) = (LocalState::Synced, true);
-                machine.volume.full_in = machine.node().and_then(|n| Some(n.view.as_ref()?.id));
-            }
-        }
+        let Some(machine) = self.machines.get(unit).filter(|m| m.pid == pid) else {
+            return;
+        };
+        let Some(view) = machine.primary().filter(|n| n.whole).and_then(|n| n.view.clone()) else {
+            return;
+        };
+        // What was written meanwhile waited here to be applied.
+        let full = view.members.iter().filter_map(|u| self.machines.get(u).filter(|m| m.full())?.node()?.received);
+        let Some(received) = full.max_by_key(|write| (self.writes.seqno(Some(*write)), *write)) else {
+            return;
+        };
+        let machine = self.machine(unit);
+        (machine.volume.tip, machine.volume.full_in) = (Some(received), Some(view.id));
+        let node = machine.node_mut().expect("it is up");
+        (node.received, node.state, node.open, node.whole) = (Some(received), LocalState::Synced, true, false);
     }
 }

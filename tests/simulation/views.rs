@@ -132,6 +132,9 @@ impl World {
     }
 
     fn view_of(&mut self, side: &BTreeSet<Unit>) {
+        if self.hollow(side) {
+            return;
+        }
         let newest = side.iter().filter_map(|u| self.machines[u].primary()?.view.clone()).max_by_key(|v| v.id);
         if let Some(before) = newest {
             let in_it = |w: &Self, u: &Unit| {
@@ -182,8 +185,7 @@ impl World {
             if side.iter().any(|u| self.machines[u].volume.halfway.is_some()) {
                 self.break_promise(format!("a new history beside the old one, begun by {side:?}"));
             }
-            // Nobody is left who has the data: those who were receiving it start over.
-            side.iter().for_each(|u| self.server_dies(u, false));
+            self.become_hollow(side);
             return;
         };
         let names = side.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
@@ -193,22 +195,31 @@ impl World {
             let acknowledged = self.writes.seqno(self.writes.acknowledged);
             self.break_promise(format!("acknowledged write {acknowledged} is lost: {names} go on from {seqno}"));
         }
+        // A new view is an event among the writes, with a number of its own; it is no promise to any client.
+        let event = self.writes.add(Some(tip), self.writes.history(tip).clone());
         for unit in side {
             let own = copy(self, unit);
+            let lag = self.draw(20..1500);
             let stays = stay.contains(unit);
             let machine = self.machine(unit);
             machine.volume.saved_view = Some(view.clone());
             let node = machine.node_mut().expect("it is up");
             node.view = Some(view.clone());
             let was_receiving = node.primary && node.state == LocalState::Joining;
-            node.primary = true;
+            (node.primary, node.arrived) = (true, true);
             if own == Some(tip) {
                 if !stays || !matches!(node.state, LocalState::Donor | LocalState::Joined) {
                     node.state = LocalState::Synced;
                     node.open = true;
                 }
+                node.received = Some(event);
+                let pid = machine.pid;
                 machine.volume.full_in = Some(view.id);
+                self.after(lag, Event::Apply(unit.clone(), pid));
+            } else if node.whole && stays && was_receiving {
+                // Goes on to catch up.
             } else if !was_receiving || node.transfer.is_none() {
+                node.whole = false;
                 node.state = LocalState::Joining;
                 let pid = machine.pid;
                 if let Some(own) = own.filter(|own| !self.writes.holds(tip, *own)) {
