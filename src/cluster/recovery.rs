@@ -42,8 +42,9 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
     }
 }
 
-/// What a unit does that has no copy and is not called. It answers all the same, and holds its server still: those who were still receiving when everybody with the data went
-/// are a component of their own, which lasts for ever and in whose sight nobody can restart the cluster (`docs/facts.md`).
+/// What a unit does that has no copy and is not called. It answers all the same, and holds its server still: those who were
+/// still receiving when everybody with the data went are a component of their own, which lasts for ever and in whose sight
+/// nobody can restart the cluster (`docs/facts.md`).
 pub(super) fn stand_aside(o: &Observation) -> Option<Decision> {
     let recovery = o.juju.app.recovery.as_ref()?;
     let up = |unit: &Unit| o.report_of(unit).is_some_and(|report| report.server.primary().is_some());
