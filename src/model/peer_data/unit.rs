@@ -77,7 +77,6 @@ enum ServerText {
     NonPrimary,
     Joining,
     Joined,
-    Donor,
     Synced,
 }
 
@@ -123,8 +122,8 @@ pub fn write_report(report: &Report) -> Bag {
         Server::Answers(galera) if !galera.primary => (ServerText::NonPrimary, galera.uuid.clone()),
         Server::Answers(galera) => {
             let word = match galera.state {
-                LocalState::Synced => ServerText::Synced,
-                LocalState::Donor => ServerText::Donor,
+                // A donor is a full member all the same, and while others join it turns from one to the other all the time.
+                LocalState::Synced | LocalState::Donor => ServerText::Synced,
                 LocalState::Joined => ServerText::Joined,
                 LocalState::Joining | LocalState::Undefined => ServerText::Joining,
             };
@@ -207,7 +206,6 @@ fn read_server(view: &ViewText) -> Result<Server, String> {
         ServerText::NonPrimary => galera(false, LocalState::Undefined),
         ServerText::Joining => galera(true, LocalState::Joining),
         ServerText::Joined => galera(true, LocalState::Joined),
-        ServerText::Donor => galera(true, LocalState::Donor),
         ServerText::Synced => galera(true, LocalState::Synced),
     }
 }
@@ -264,6 +262,7 @@ mod tests {
         let mut moved = report();
         if let Server::Answers(galera) = &mut moved.server {
             (galera.seqno, galera.conf_id, galera.size) = (Some(99), Some(7), 3);
+            galera.state = LocalState::Donor;
         }
         assert_eq!(write_report(&moved), write_report(&report()));
     }
