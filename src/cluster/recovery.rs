@@ -282,12 +282,10 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
             }
         }
         if best.iter().all(|(_, _, answer)| answer.view.members.is_empty()) {
-            // Never a full part of anything: whoever gave it had it from those who were, the newest of whom knows with whom.
-            let part = |entry: &&(&Unit, Report, Answer)| !entry.2.view.members.is_empty();
-            let newest = answers.iter().filter(part).filter_map(rank).max();
-            let givers: Vec<_> = answers.iter().filter(part).filter(|entry| rank(entry) == newest).collect();
-            missing.extend(givers.iter().flat_map(|(_, _, answer)| gone(o, members, answer)));
-            if newest.is_none() {
+            // Never a full part of anything: whoever gave it may have more. Everybody with whom anybody here ever ran has to
+            // be here for that; also a view beside a copy that cannot be used says who went on.
+            missing.extend(answers.iter().flat_map(|(_, _, answer)| gone(o, members, answer)));
+            if answers.iter().all(|(_, _, answer)| answer.view.members.is_empty()) {
                 missing.insert("the member that gave the newest copy here".to_owned());
             }
         }

@@ -98,7 +98,7 @@ pub enum State {
     },
     /// Everything stopped; this unit may restart the cluster.
     Recovering,
-    /// Everything stopped; another unit may restart the cluster.
+    /// Everything stopped; another unit may restart the cluster, `None` as long as nobody was chosen.
     WaitingForRecovery(Option<Unit>),
     /// Everything stopped, all who are there have answered, and none of them may hold the newest writes.
     MembersGone {

@@ -36,10 +36,12 @@ impl World {
         let served = side.iter().filter_map(|unit| Some(self.machines[unit].primary()?.view.as_ref()?.id)).max();
         match served {
             Some(served) => {
-                let older = served < before.id;
-                let newer: Vec<Unit> = side.iter().filter(|unit| of(self, unit).is_some() == older).cloned().collect();
-                let newer = newer.into_iter().filter(|u| older || self.machines[u].primary().is_some());
-                newer.collect::<Vec<_>>().iter().for_each(|unit| self.give_up(unit));
+                // The older one lasts.
+                let gives_up = |unit: &&Unit| {
+                    if served < before.id { of(self, unit).is_some() } else { self.machines[*unit].primary().is_some() }
+                };
+                let newer: Vec<Unit> = side.iter().filter(gives_up).cloned().collect();
+                newer.iter().for_each(|unit| self.give_up(unit));
                 true
             }
             None if 2 * stay > before.members.len() => {

@@ -35,7 +35,7 @@ dir=$1
 shift
 exec 9>"$dir/lock"
 flock -w 5 9 || { echo "the machine runs already"; exit; }
-echo $$ >"$dir/pid"
+echo $$ >"$dir/pid" || exit
 groups=
 while [ "$1" != -- ]; do groups="$groups $1/cgroup.procs"; shift; done
 shift

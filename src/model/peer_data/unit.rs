@@ -77,6 +77,8 @@ enum ServerText {
     NonPrimary,
     Joining,
     Joined,
+    /// Earlier revisions of this charm tell donors apart.
+    #[serde(alias = "donor")]
     Synced,
 }
 
@@ -255,6 +257,16 @@ mod tests {
             Peer::Said(read) => assert_eq!(read, report()),
             other @ (Peer::Silent | Peer::Garbled(_)) => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_donor_is_a_full_member_also_in_an_earlier_revisions_words() {
+        let mut bag = write_report(&report());
+        if let Some(view) = bag.get_mut("view") {
+            *view = view.replace("synced", "donor");
+            assert!(view.contains("donor"));
+        }
+        assert!(matches!(read_peer(&bag), Peer::Said(read) if read == report()));
     }
 
     #[test]
