@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::cluster::{Commit, Decision, Event, Level, Node, Observation, State, Status, Step, Unit, decide, judge};
+use crate::cluster::{
+    Commit, Decision, Event, Level, Node, Observation, State, Status, Step, Unit, decide, judge, objecting,
+};
 use crate::host::clock::Moment;
 use crate::invocation::{self, HookName};
 use crate::juju::{self, log};
@@ -213,7 +215,7 @@ fn carry_out(
 
 /// Databags first, status last. Returns whether anything was written that Juju makes visible.
 fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool> {
-    let report = pass.observation.node.report();
+    let report = pass.observation.report();
     let mut wrote = publish::report(model, &report)?;
     let commits: Vec<Commit> = pass
         .now
@@ -223,6 +225,12 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
         .cloned()
         .collect();
     publish::commit(model, &commits)?;
+    if commits.contains(&Commit::CloseRecovery) {
+        let serving = objecting(&pass.observation).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if !serving.is_empty() {
+            log::warning(&format!("the restart by force is dropped: {serving} would be left behind and serves"));
+        }
+    }
     wrote |= !commits.is_empty();
     let status = match &pass.outcome {
         Outcome::Failed(why) => Status { level: Level::Blocked, message: format!("{why:#}; tries again by itself") },

@@ -11,7 +11,7 @@ use crate::node::{Secrets, Wanted};
 pub fn wanted(model: &Model, observation: &Observation) -> Option<Wanted> {
     let options = model.options.as_ref()?;
     let formation = model.juju.app.formation.as_ref()?;
-    let never_synced = observation.node.report().db_init < DbInit::Initialised;
+    let never_synced = observation.report().db_init < DbInit::Initialised;
     Some(Wanted {
         unit: model.me.to_string(),
         cluster_name: formation.name.clone(),

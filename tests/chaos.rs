@@ -20,6 +20,8 @@ mod model;
 mod play;
 #[path = "chaos/script.rs"]
 mod script;
+#[path = "support/setting.rs"]
+mod setting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -28,6 +30,7 @@ use std::time::Instant;
 use model::Model;
 use play::Stage;
 use script::Script;
+use setting::setting;
 
 /// Forming the cluster that scenarios share, and its machines.
 const FORMATION_SECONDS: u64 = 35;
@@ -38,10 +41,10 @@ fn chaos() {
         println!("skipped: chaos makes machines; set RUN_CHAOS=1");
         return;
     }
-    let seed = std::env::var("CHAOS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let seed = setting("CHAOS_SEED", 0).unwrap_or(1);
     let only: Vec<String> =
         std::env::var("CHAOS_ONLY").unwrap_or_default().split_whitespace().map(ToOwned::to_owned).collect();
-    let budget = std::env::var("CHAOS_BUDGET_S").ok().and_then(|seconds| seconds.parse().ok());
+    let budget = setting("CHAOS_BUDGET_S", 1);
     let all = scripts();
     let mut chosen: Vec<&Script> = if only.is_empty() {
         let parts = parts(&all, budget.unwrap_or(u64::MAX));

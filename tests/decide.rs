@@ -64,6 +64,11 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         "cut-while-bootstrapping" => world.cut_while_bootstrapping(&unit(words[0])),
         "time-passes" => world.time_passes(),
         "force" => return if world.force(&unit(words[0])) { "called\n".to_owned() } else { "refused\n".to_owned() },
+        "cut" => {
+            world.far_side.extend(units());
+            world.calm();
+        }
+        "mend" => world.far_side.clear(),
         "remove" => units().iter().for_each(|u| world.machine(u).leaving = true),
         "gone" => units().iter().for_each(|u| {
             world.forget(u);

@@ -109,23 +109,6 @@ fn every_rust_file_says_what_it_knows() {
 }
 
 #[test]
-fn every_state_is_documented_and_every_documented_state_exists() {
-    let code = fs::read_to_string(top().join("src/cluster/state.rs")).unwrap();
-    let from = code.find("fn word(").unwrap();
-    let body = code.get(from..).unwrap();
-    let body = body.get(..body.find("\n    }\n").unwrap()).unwrap();
-    let in_code: BTreeSet<&str> = body.lines().filter_map(|line| line.split('"').nth(1)).collect();
-
-    let document = fs::read_to_string(top().join("docs/cluster-states.md")).unwrap();
-    let table = document.split_once("## States of a unit").unwrap().1.split("\n## ").next().unwrap();
-    let in_document: BTreeSet<&str> =
-        table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-
-    assert!(in_code.len() > 10, "the list of states was not found: {in_code:?}");
-    assert_eq!(in_code, in_document);
-}
-
-#[test]
 fn nothing_in_the_tree_belongs_to_one_machine() {
     let hosts = package_hosts();
     let here = top().display().to_string();

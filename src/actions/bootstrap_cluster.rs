@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::cluster::{ClusterUuid, Observation, Recovery, Report, Unit, forced_call};
+use crate::cluster::{ClusterUuid, Node, Observation, Recovery, Report, Server, Unit, forced_call};
 use crate::juju::{action, relation};
 use crate::mariadb::{Paths, start};
 use crate::model::peer_data;
@@ -65,6 +65,9 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     refuse_if_under_way(&o, &call)?;
     for line in &missing {
         action::log(line)?;
+    }
+    if !lost.is_empty() {
+        action::log("goes on in 20 s, unless one of those who do not answer tells Juju that it serves")?;
     }
     relation::set_app(relation, &peer_data::write_recovery(Some(&call)))?;
     Ok(results(&call, &history.uuid, &seen))
@@ -147,11 +150,19 @@ fn refuse_if_under_way(o: &Observation, call: &Recovery) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How far this unit's copy goes: by its answer, by its server that runs, or as it was recovered for the last start.
+fn position(node: &Node) -> Option<String> {
+    let answered = node.answer.as_ref().and_then(|answer| answer.position.as_ref()).map(ToString::to_string);
+    let running = || match &node.server {
+        Server::Answers(galera) => Some(format!("{}:{}", galera.uuid.as_ref()?, galera.seqno?)),
+        Server::Stopped | Server::Starting | Server::Silent(_) => None,
+    };
+    answered.or_else(running).or_else(|| start::last_position(&Paths::default()))
+}
+
 /// What is known of those who do not answer, a sentence each.
 fn missing(o: &Observation, lost: &[&Seen]) -> Vec<String> {
-    let here = o.node.answer.as_ref().and_then(|answer| answer.position.as_ref());
-    let here = here.map(ToString::to_string).or_else(|| start::last_position(&Paths::default()));
-    let here = here.unwrap_or_else(|| "the last position here".to_owned());
+    let here = position(&o.node).unwrap_or_else(|| "the last position here".to_owned());
     let in_view = |unit: &Unit, report: Option<&Report>| {
         let address = report.and_then(|r| r.address);
         o.node.last_view.members.iter().any(|(at, name)| name.as_ref() == Some(unit) || Some(*at) == address)

@@ -66,6 +66,7 @@ pub enum Peers {
 }
 
 /// What another unit's databag holds.
+#[expect(clippy::large_enum_variant, reason = "one for each peer, for the time of a hook")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// Nothing yet: it has joined the relation but not run.
@@ -200,8 +201,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// What this unit tells the others.
-    pub fn report(&self) -> Report {
+    /// What this unit tells the others of itself, whatever they ask.
+    fn report(&self) -> Report {
         let entry = self.journal.entry();
         Report {
             db_init: entry.map_or(DbInit::New, |e| e.db_init),
@@ -213,6 +214,7 @@ impl Node {
             answer: self.answer.clone(),
             stalled: self.stalled,
             credentials_seen: self.credentials_seen,
+            objects: Epoch::default(),
         }
     }
 }
@@ -299,10 +301,25 @@ pub struct BadSetting {
 }
 
 impl Observation {
+    /// What this unit says.
+    pub fn report(&self) -> Report {
+        let mut report = self.node.report();
+        let by_force = self.juju.app.recovery.as_ref().filter(|recovery| recovery.forced);
+        if let Some(answer) = &mut report.answer {
+            answer.stands &= by_force.is_some_and(|recovery| recovery.epoch == answer.epoch);
+        }
+        let branch = self.juju.app.history.as_ref().map_or(Epoch::default(), |history| history.branch);
+        let behind = by_force.filter(|recovery| recovery.chosen.is_none() && !recovery.members.contains(&self.me));
+        if let Some(recovery) = behind.filter(|_| report.server.primary().is_some() && report.branch >= branch) {
+            report.objects = recovery.epoch;
+        }
+        report
+    }
+
     /// What a unit has said; this unit's own report is made from the machine itself.
     pub fn report_of(&self, unit: &Unit) -> Option<Report> {
         if *unit == self.me {
-            return Some(self.node.report());
+            return Some(self.report());
         }
         match &self.juju.peers {
             Peers::NotYet => None,

@@ -29,6 +29,10 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
                 // The answer was withdrawn since (the server was started by hand): never restart from an older word.
                 return Some(Decision::wait(State::AnsweringCall { missing: Vec::new(), forced: recovery.forced }));
             }
+            if !objecting(o).is_empty() {
+                // The leader closes it when it hears of that.
+                return Some(Decision::wait(State::AnsweringCall { missing: Vec::new(), forced: recovery.forced }));
+            }
             let branch = if recovery.forced { recovery.epoch } else { entry.branch };
             let (from, ask) = (Some(position.clone()), o.other_addresses());
             let bootstrap = Step::Bootstrap { epoch: recovery.epoch, from, branch, ask };
@@ -111,8 +115,8 @@ fn next(o: &Observation, planned: &BTreeSet<Unit>, history: &ClusterUuid) -> Vec
         // By force: those who are left behind may have said long ago that they serve.
         Some(recovery) if recovery.forced => {
             let restarted = recovery.members.iter().any(|unit| o.report_of(unit).is_some_and(|r| primary(&r)));
-            // Nor is a cluster that lives after all given up for a copy of it.
-            if restarted || !o.rivals.is_empty() {
+            // Nor is a cluster that lives after all given up for a copy of it: it may be seen, or say so itself.
+            if restarted || !o.rivals.is_empty() || !objecting(o).is_empty() {
                 vec![Commit::CloseRecovery]
             } else {
                 advance(o, recovery, planned, history)
@@ -224,8 +228,31 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
     let Verdict::Choose(unit, position) = verdict(o, recovery, &remaining, history) else {
         return Vec::new();
     };
+    if recovery.forced && !unopposed(o, recovery) {
+        return Vec::new();
+    }
     let chosen = Some((unit, position));
     vec![Commit::Recovery(Recovery { members: remaining, chosen, ..recovery.clone() })]
+}
+
+/// Those who would be left behind by the open restart by force, and say that they serve.
+pub fn objecting(o: &Observation) -> Vec<Unit> {
+    let Some(recovery) = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced) else {
+        return Vec::new();
+    };
+    let says = |report: Report| report.objects == recovery.epoch;
+    o.reports().into_iter().filter(|(_, report)| report.clone().is_some_and(says)).map(|(unit, _)| unit).collect()
+}
+
+/// Whether those who would be left behind have had the time to say that they serve. The network may be cut between them
+/// and us, and Juju reach both.
+fn unopposed(o: &Observation, recovery: &Recovery) -> bool {
+    let answered = |report: &Option<Report>| {
+        report.as_ref().and_then(|report| report.answer.clone()).filter(|answer| answer.epoch == recovery.epoch)
+    };
+    let reports = o.reports();
+    let all_answered = reports.values().all(|report| answered(report).is_some());
+    all_answered || reports.values().any(|report| answered(report).is_some_and(|answer| answer.stands))
 }
 
 /// What the answers to a call allow.

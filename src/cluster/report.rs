@@ -28,6 +28,8 @@ pub struct Report {
     pub stalled: bool,
     /// The generation of credentials that its files hold; zero for none.
     pub credentials_seen: u32,
+    /// The restart by force that it has heard of while it serves, and that would leave it behind; zero for none.
+    pub objects: Epoch,
 }
 
 /// How far a unit has come on one data volume. Only ever rises there.
@@ -84,6 +86,8 @@ pub struct Answer {
     pub view: LastView,
     /// Its server died within a statement that changes tables: whether the data is before or behind it is not known.
     pub halfway: bool,
+    /// It has stood for so long that whoever has Juju has heard of the call too. Said of calls by force only.
+    pub stands: bool,
 }
 
 /// The last primary component that a copy was a full part of. Empty when it never was, as far as is written down.

@@ -1,5 +1,5 @@
 //! The states of one unit, each with its exact meaning and the line that an operator reads.
-//! `docs/cluster-states.md` lists them; `tests/tidy.rs` keeps the two together.
+//! `docs/cluster-states.md` lists them; `tests/cluster_states.rs` keeps the two together.
 
 use std::fmt;
 
@@ -261,7 +261,7 @@ impl State {
             Self::CatchingUp => (Level::Maintenance, "member, catching up with the cluster".to_owned()),
             Self::Synced { size, planned, missing, aside } => {
                 let mut message = format!("Synced, {size} of {planned} members");
-                if !missing.is_empty() && *size as usize >= *planned {
+                if !missing.is_empty() && *size as usize + missing.len() > *planned {
                     // In the view already, or not rid of its old word yet: a count with a contradiction helps nobody.
                     message += &format!("; not Synced yet: {}", list(missing));
                 } else if !missing.is_empty() {
@@ -297,6 +297,10 @@ impl State {
                     "starting the server and looking for {}; start that machine if it is off{OR_FORCE}",
                     list(missing)
                 ),
+            ),
+            Self::AnsweringCall { missing, forced: true } if missing.is_empty() => (
+                Level::Maintenance,
+                "restart by force: position reported, those left behind have 20 s to say that they serve".to_owned(),
             ),
             Self::AnsweringCall { missing, .. } if missing.is_empty() => (
                 Level::Maintenance,

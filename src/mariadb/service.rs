@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::sql::Session;
 use super::start::{self, Permission};
 use super::{PROGRAM, Paths, datadir, saved_view};
 use crate::host::service_manager::{self as systemd, State, Wait};
-use crate::host::{Mode, file};
+use crate::host::{Mode, clock, file};
 
 /// The distribution's unit.
 pub const UNIT: &str = "mariadb.service";
@@ -17,6 +18,10 @@ const DROP_IN: &str = "/etc/systemd/system/mariadb.service.d/mariadb-galera.conf
 const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(90);
 /// For a server that serves nobody: it has nothing to finish.
 const IDLE_STOP_LIMIT: Duration = Duration::from_secs(10);
+/// For one that was started by hand, after it was told to stop.
+const BY_HAND_STOP_LIMIT: Duration = Duration::from_secs(60);
+/// For an answer of a server that may be there.
+const SQL_LIMIT: Duration = Duration::from_secs(3);
 /// A clean stop writes out what is dirty.
 const STOP_LIMIT: Duration = Duration::from_secs(600);
 
@@ -91,8 +96,25 @@ pub fn join(paths: &Paths) -> anyhow::Result<()> {
 pub fn stop(paths: &Paths) -> anyhow::Result<()> {
     start::forbid(paths)?;
     systemd::stop(UNIT, Wait::AtMost(STOP_LIMIT)).context("cannot stop the server")?;
+    stop_started_by_hand()?;
     systemd::reset_failed(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))?;
     systemd::disable(UNIT).or_else(|_| Ok::<(), anyhow::Error>(()))
+}
+
+/// A server that somebody started beside the service is nothing to the service manager: it is told itself.
+fn stop_started_by_hand() -> anyhow::Result<()> {
+    let Ok(mut session) = Session::open(SQL_LIMIT) else {
+        return Ok(());
+    };
+    session.run("stop a server that was started by hand", "SHUTDOWN")?;
+    let asked = clock::Moment::now();
+    while asked.elapsed() < BY_HAND_STOP_LIMIT {
+        if Session::open(SQL_LIMIT).is_err() {
+            return Ok(());
+        }
+        clock::sleep(Duration::from_millis(200));
+    }
+    anyhow::bail!("the server that was started by hand does not stop: end the process mariadbd on this machine")
 }
 
 /// Stops a server that serves nobody: one that looks for a cluster does not listen to a clean stop for minutes. What it

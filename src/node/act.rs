@@ -122,7 +122,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
                 Some((uuid, seqno)) => Some(Position { uuid: uuid.parse().map_err(anyhow::Error::msg)?, seqno }),
             };
             let (view, halfway) = (last_view::read(paths, journal::branch(paths)), halfway::read(paths).is_some());
-            observe::write_answer(paths, &Answer { epoch: *epoch, position, view, halfway })?;
+            observe::write_answer(paths, &Answer { epoch: *epoch, position, view, halfway, stands: false })?;
         }
         Step::TakeBranch(branch) => {
             service::stop_idle(paths)?;

@@ -13,7 +13,7 @@ use crate::cluster::{
 };
 use crate::host::net::{self, Probe};
 use crate::host::service_manager::State;
-use crate::host::{Mode, file, machine};
+use crate::host::{Mode, clock, file, machine};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::{Session, SqlError};
 use crate::mariadb::wsrep::GaleraStatus;
@@ -146,7 +146,14 @@ struct AnswerText {
     since: u32,
     #[serde(default)]
     halfway: bool,
+    /// When it was given, by a clock that nobody sets.
+    #[serde(default)]
+    uptime: u64,
 }
+
+/// A unit that has Juju hears of a call within seconds, when it is not in the middle of a hook. Less than the time after
+/// which a waiting unit looks again.
+const EVERYBODY_HAS_HEARD: Duration = Duration::from_secs(20);
 
 fn answer_path(paths: &Paths) -> PathBuf {
     paths.state.join("answer.json")
@@ -162,7 +169,11 @@ fn answer(paths: &Paths) -> Option<Answer> {
     };
     let view = read.view.into_iter().map(|(address, unit)| (address, unit.and_then(|unit| unit.parse().ok())));
     let view = LastView { members: view.collect(), since: Epoch(read.since) };
-    Some(Answer { epoch: Epoch(read.epoch), position, view, halfway: read.halfway })
+    let now = clock::uptime_seconds().ok()?;
+    // Given before this boot: then it is as old as the boot at least.
+    let age = now.checked_sub(read.uptime).unwrap_or(now);
+    let stands = age >= EVERYBODY_HAS_HEARD.as_secs();
+    Some(Answer { epoch: Epoch(read.epoch), position, view, halfway: read.halfway, stands })
 }
 
 /// Writes an answer down: it stands until the server is started again.
@@ -176,6 +187,7 @@ pub(super) fn write_answer(paths: &Paths, answer: &Answer) -> anyhow::Result<()>
         view: answer.view.members.iter().map(|(at, unit)| (*at, unit.as_ref().map(ToString::to_string))).collect(),
         since: answer.view.since.0,
         halfway: answer.halfway,
+        uptime: clock::uptime_seconds()?,
     };
     file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
     file::write_atomic(answer_path(paths), serde_json::to_string(&text)?.as_bytes(), &Mode::new(0o600))?;

@@ -16,6 +16,7 @@ pub(crate) fn of_all_machines(m: &Model, app: &str) {
     all_come_back(m, app, &uuid, &units, &password);
     one_stays_away(m, app, &uuid, &units, &password);
     a_second_cluster_by_hand(m, app, &units);
+    another_history_by_hand(m, app);
 }
 
 fn write_through(m: &Model, app: &str, units: &[String], password: &str, round: &str) -> Vec<(String, Writer)> {
@@ -141,4 +142,27 @@ fn a_second_cluster_by_hand(m: &Model, app: &str, units: &[String]) {
         let now = m.app(app);
         if now.message == "2 of 2 members Synced" { Ok(()) } else { Err(format!("{now:?}")) }
     });
+}
+
+/// Somebody starts a server with the same data under another UUID. Nobody may write to it.
+fn another_history_by_hand(m: &Model, app: &str) {
+    const OTHER: &str = "11111111-2222-4333-8444-555555555555";
+    let unit = m.app(app).units.into_iter().find(|unit| !unit.leader).unwrap().name;
+    m.step(&format!("start another history on {unit} by hand"));
+    let by_hand = format!(
+        "systemctl stop mariadb && sed -i 's/^safe_to_bootstrap: 0/safe_to_bootstrap: 1/; s/^uuid: .*/uuid: {OTHER}/; \
+         s/^seqno: .*/seqno: 0/' /var/lib/mysql/data/grastate.dat && (setsid mariadbd --user=mysql --wsrep-new-cluster \
+         --wsrep-start-position={OTHER}:0 >/dev/null 2>&1 </dev/null &)"
+    );
+    let said = m.on(&unit, &by_hand);
+    m.hold(said.ok, &format!("a server starts by hand: {}", said.err));
+    m.soon("the unit names both histories, and its server is stopped", 90, || {
+        let now = m.app(app).units.into_iter().find(|now| now.name == unit).unwrap();
+        let stopped = !m.on(&unit, "pgrep -x mariadbd").ok;
+        let says = now.workload == "blocked" && now.message.contains(OTHER);
+        if says && stopped { Ok(()) } else { Err(format!("{now:?}, stopped: {stopped}")) }
+    });
+    m.hold(m.on(&unit, "test -s /var/lib/mysql/data/ibdata1").ok, "its data is kept");
+    m.juju(&["remove-unit", &unit, "--no-prompt"]);
+    m.one_cluster(app, 1, 180);
 }

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use juju_local::model::Life;
 use mariadb_galera::cluster::{
-    AppBag, Credentials, Epoch, Event as Called, Holds, Installed, Journal, Juju, LastView, MinClusterSize, Node,
-    Observation, Peers, Planned, Settings, Unit, Volume,
+    Answer, AppBag, Credentials, Epoch, Event as Called, Holds, Installed, Journal, Juju, LastView, MinClusterSize,
+    Node, Observation, Peers, Planned, Settings, Unit, Volume,
 };
 use mariadb_galera::model::peer_data::{self, Bag};
 
 use super::Planted;
 use super::juju::{APP, PEERS, Running};
+use super::plan::{Ms, SECOND};
 use super::world::{World, name, unit_of};
+
+/// As in `src/node/observe.rs`.
+const EVERYBODY_HAS_HEARD: Ms = 20 * SECOND;
 
 impl World {
     pub(crate) fn ask_juju(&mut self, unit: &Unit, running: &Running) -> Result<Juju, String> {
@@ -75,7 +79,10 @@ impl World {
             server: self.server(unit),
             address: Some(machine.address),
             stalled: self.stalled(unit),
-            answer: machine.answer.clone(),
+            answer: machine.answer.clone().map(|answer| Answer {
+                stands: self.now.saturating_sub(machine.answered_at) >= EVERYBODY_HAS_HEARD,
+                ..answer
+            }),
             credentials_seen: machine.credentials_seen,
             last_view: self.last_view(unit),
             aside: machine.volume.aside.clone(),

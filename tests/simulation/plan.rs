@@ -97,6 +97,28 @@ pub(crate) struct Plan {
 pub(crate) const UNITS_MAX: u32 = 9;
 
 impl Plan {
+    /// Leaves these of the seed's faults only, by their numbers from 1.
+    ///
+    /// # Panics
+    /// When the list has something else in it.
+    pub(crate) fn keep(&mut self, list: &str) {
+        let all = std::mem::take(&mut self.faults);
+        let numbers = list.split(',').filter(|word| !word.is_empty());
+        self.faults = numbers
+            .map(|word| {
+                let fault = word.trim().parse::<usize>().ok().and_then(|number| all.get(number.checked_sub(1)?));
+                fault.unwrap_or_else(|| panic!("KEEP={list}: {word:?} is no number from 1 to {}", all.len())).clone()
+            })
+            .collect();
+    }
+
+    /// The numbers of the seed's faults that are left, for `keep`.
+    pub(crate) fn kept(&self) -> String {
+        let all = Self::draw(self.seed).faults;
+        let number = |fault: &Timed| all.iter().position(|other| other == fault).map(|at| (at + 1).to_string());
+        self.faults.iter().filter_map(number).collect::<Vec<_>>().join(",")
+    }
+
     /// Draws a plan.
     pub(crate) fn draw(seed: u64) -> Self {
         // Another stream than the run's own, which must not change when faults are dropped.

@@ -108,7 +108,10 @@ impl World {
                     (Some(_) | None, _) => None,
                 };
                 let (view, halfway) = (self.last_view(me), machine.volume.halfway.is_some());
-                self.machine(me).answer = Some(Answer { epoch: *epoch, position, view, halfway });
+                let now = self.now;
+                let machine = self.machine(me);
+                machine.answer = Some(Answer { epoch: *epoch, position, view, halfway, stands: false });
+                machine.answered_at = now;
             }
             Step::SettleCredentials { .. } => {}
             Step::TakeBranch(branch) => {

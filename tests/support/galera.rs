@@ -6,7 +6,8 @@ use std::net::IpAddr;
 
 use mariadb_galera::cluster::{ClusterUuid, Epoch, Galera, Holds, Journal, LastView, LocalState, Server, Unit};
 
-use super::world::{Machine, Planted, World};
+use super::promise::{Planted, Promise};
+use super::world::{Machine, World};
 
 /// A primary view: its number grows with every new one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,7 +133,10 @@ impl World {
         };
         let branch = turns.last().map_or(Epoch::default(), |(branch, _)| *branch);
         if self.acknowledged.get(&(uuid.clone(), branch)).is_some_and(|acknowledged| *acknowledged > seqno) {
-            self.break_promise(format!("acknowledged writes of {uuid} are lost: {side:?} go on from {seqno}"));
+            self.break_promise(
+                Promise::WritesSurvive,
+                format!("acknowledged writes of {uuid} are lost: {side:?} go on from {seqno}"),
+            );
         }
         for unit in side {
             let joining = !stay.contains(unit) || full(self, unit).is_none();
@@ -174,7 +178,10 @@ impl World {
             Holds::Nothing | Holds::Unclear(_) => None,
         };
         if let Some(own) = foreign {
-            self.break_promise(format!("{unit} holds history {own}, which is overwritten with {uuid}"));
+            self.break_promise(
+                Promise::CopiesSurvive,
+                format!("{unit} holds history {own}, which is overwritten with {uuid}"),
+            );
         }
         let machine = self.machine(unit);
         machine.node.holds = Holds::Unclear("a state transfer is not complete".to_owned());
@@ -188,10 +195,13 @@ impl World {
         let same = turns.starts_with(&machine.turns);
         let before = turns.get(machine.turns.len()).is_none_or(|(_, seqno)| machine.seqno <= *seqno);
         if !same || !before {
-            self.break_promise(format!(
-                "{unit} joins with other writes under the same numbers: {:?} at {}, the cluster {turns:?}",
-                machine.turns, machine.seqno
-            ));
+            self.break_promise(
+                Promise::WritesSurvive,
+                format!(
+                    "{unit} joins with other writes under the same numbers: {:?} at {}, the cluster {turns:?}",
+                    machine.turns, machine.seqno
+                ),
+            );
         }
     }
 
@@ -290,11 +300,14 @@ impl World {
         }
         let uuids: BTreeSet<&ClusterUuid> = accepting.values().collect();
         if accepting.len() > 1 {
-            self.break_promise(format!("two components accept writes: {accepting:?}"));
+            self.break_promise(Promise::OneHistory, format!("two components accept writes: {accepting:?}"));
         } else if let Some(uuid) = uuids.into_iter().next() {
             let other = self.acknowledged.keys().find(|(known, _)| known != uuid).cloned();
             if let Some((other, _)) = other {
-                self.break_promise(format!("a second history {uuid} is served; {other} has acknowledged writes"));
+                self.break_promise(
+                    Promise::OneHistory,
+                    format!("a second history {uuid} is served; {other} has acknowledged writes"),
+                );
             }
         }
     }

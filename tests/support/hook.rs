@@ -1,8 +1,9 @@
 //! A hook that may be overtaken, killed or refused between any two of its steps.
 
-use mariadb_galera::cluster::{Credentials, Decision, Juju, Report, Step, Unit, decide};
+use mariadb_galera::cluster::{Credentials, Decision, Juju, Peer, Peers, Report, State, Step, Unit, decide};
 
-use super::world::{Planted, World};
+use super::promise::{Planted, Promise};
+use super::world::World;
 
 /// A hook between two of its steps: Juju's answers are those of its start, the machine is looked at anew.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,6 +22,13 @@ pub(crate) struct Hook {
     pub(crate) ready: bool,
 }
 
+impl Hook {
+    /// The step that comes next.
+    pub(crate) fn step(&self) -> Option<&Step> {
+        self.now.steps.get(self.next)
+    }
+}
+
 impl World {
     /// A hook begins: Juju is asked. A stale one hears of the others what the last one heard.
     pub(crate) fn begin(&mut self, me: &Unit, stale: bool) {
@@ -28,12 +36,37 @@ impl World {
         let juju = self.juju(me, peers.clone());
         let o = self.seen(me, juju.clone());
         let now = decide(&o);
+        self.check_readiness(me, &now, &o.juju);
         let ready = now.steps.is_empty();
-        let report = o.node.report();
+        let report = o.report();
         let machine = self.machine(me);
         machine.heard = peers;
         machine.hook =
             Some(Hook { juju, now, next: 0, noted: false, acted: None, report, rounds: 0, overtaken: false, ready });
+    }
+
+    /// Who shows itself as ready is a full member of the application's history.
+    fn check_readiness(&mut self, me: &Unit, now: &Decision, juju: &Juju) {
+        let shows = matches!(now.state, State::Synced { .. } | State::Donor { .. });
+        let serves = self.machines[me].node.server.synced().cloned();
+        let history = juju.app.history.as_ref().map(|history| history.uuid.clone());
+        // The founder is the first to know the history.
+        if shows && (serves.is_none() || (history.is_some() && serves != history)) {
+            let how = format!("{me} shows {:?} and serves {serves:?} of {history:?}", now.state.status());
+            self.break_promise(Promise::ReadyMeansReady, how);
+        }
+    }
+
+    /// Nobody restarts the cluster by force who has heard that it lives.
+    fn check_objections(&mut self, me: &Unit, step: &Step, juju: &Juju) {
+        let (Step::Bootstrap { epoch, .. }, Peers::Known(peers)) = (step, &juju.peers) else {
+            return;
+        };
+        let objects = |peer: &Peer| peer.report().is_some_and(|report| report.objects == *epoch);
+        if let Some((unit, _)) = peers.iter().find(|(_, peer)| objects(peer)) {
+            let how = format!("{me} restarts the cluster by force, and has heard from {unit} that it serves");
+            self.break_promise(Promise::OneHistory, how);
+        }
     }
 
     /// Whether the hook that has just begun will leave everything as it is.
@@ -82,6 +115,7 @@ impl World {
             let half = matches!(step, Step::Bootstrap { .. }) && !hook.noted;
             if half {
                 hook.noted = true;
+                self.check_objections(me, &step, &hook.juju);
                 // Refused, or written down as used and not yet done.
                 hook.ready = !self.note_bootstrap(me, &step);
             } else {
@@ -95,7 +129,8 @@ impl World {
             hook.acted = Some(hook.now.steps.clone());
             if news || !done {
                 let o = self.seen(me, hook.juju.clone());
-                (hook.now, hook.report, hook.next) = (decide(&o), o.node.report(), 0);
+                (hook.now, hook.report, hook.next) = (decide(&o), o.report(), 0);
+                self.check_readiness(me, &hook.now, &o.juju);
                 hook.rounds += 1;
             }
             let repeated = hook.acted.as_ref() == Some(&hook.now.steps);

@@ -3,5 +3,7 @@
 
 pub(crate) mod galera;
 pub(crate) mod hook;
+pub(crate) mod promise;
+pub(crate) mod setting;
 pub(crate) mod steps;
 pub(crate) mod world;

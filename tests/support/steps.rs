@@ -8,7 +8,8 @@ use mariadb_galera::cluster::{
 };
 
 use super::galera::{View, answers};
-use super::world::{Planted, World};
+use super::promise::{Planted, Promise};
+use super::world::World;
 
 impl World {
     pub(crate) fn journal(&mut self, me: &Unit) -> &mut JournalEntry {
@@ -18,7 +19,26 @@ impl World {
         }
     }
 
+    fn db_init(&self, me: &Unit) -> DbInit {
+        match &self.machines[me].node.journal {
+            Journal::Known(entry) => entry.db_init,
+            Journal::Absent | Journal::Unreadable(_) => DbInit::New,
+        }
+    }
+
     pub(crate) fn apply(&mut self, me: &Unit, step: &Step, app: &AppBag) {
+        let before = self.db_init(me);
+        if self.planted == Some(Planted::ForgetsDbInit) && before != DbInit::New {
+            self.journal(me).db_init = DbInit::New;
+        }
+        self.carry_out(me, step, app);
+        let after = self.db_init(me);
+        if after < before && *step != Step::AdoptVolume {
+            self.break_promise(Promise::DbInitForward, format!("db-init of {me} goes from {before} to {after}"));
+        }
+    }
+
+    fn carry_out(&mut self, me: &Unit, step: &Step, app: &AppBag) {
         match step {
             Step::AdoptVolume => {
                 self.leave_group(me);
@@ -39,13 +59,7 @@ impl World {
                 }
                 self.machine(me).named = self.journal(me).branch;
             }
-            Step::Advance(next) => {
-                let before = self.journal(me).db_init;
-                if *next < before {
-                    self.break_promise(format!("db-init of {me} goes from {before} to {next}"));
-                }
-                self.journal(me).db_init = *next;
-            }
+            Step::Advance(next) => self.journal(me).db_init = *next,
             Step::Bootstrap { epoch, .. } => {
                 let noted = self.journal(me).used_epoch == *epoch || self.note_bootstrap(me, step);
                 if noted {
@@ -96,11 +110,6 @@ impl World {
             Step::AnswerCall(epoch) => self.answer_call(me, *epoch),
             Step::SettleCredentials { .. } => {}
         }
-        if self.planted == Some(Planted::ForgetsDbInit) {
-            if let Journal::Known(entry) = &mut self.machine(me).node.journal {
-                entry.db_init = DbInit::New;
-            }
-        }
     }
 
     fn answer_call(&mut self, me: &Unit, epoch: Epoch) {
@@ -114,7 +123,8 @@ impl World {
             Holds::History(uuid) => Some(Position { uuid: uuid.clone(), seqno: machine.seqno }),
             Holds::Nothing | Holds::Unclear(_) => None,
         };
-        machine.node.answer = Some(Answer { epoch, position, view: machine.node.last_view.clone(), halfway: false });
+        machine.node.answer =
+            Some(Answer { epoch, position, view: machine.node.last_view.clone(), halfway: false, stands: false });
     }
 
     /// The first half of a bootstrap: whether it may be, and the permission written down as used.
@@ -147,6 +157,9 @@ impl World {
             }
             self.journal(me).used_epoch = *epoch;
         }
+        if !self.used.insert(*epoch) {
+            self.break_promise(Promise::PermissionsOnce, format!("{me} uses permission {epoch} again"));
+        }
         self.journal(me).branch = *branch;
         let machine = self.machine(me);
         let members = machine.node.address.into_iter().map(|at| (at, Some(me.clone()))).collect();
@@ -172,7 +185,7 @@ impl World {
             }
             None => {
                 if let Holds::History(uuid) = self.machines[me].node.holds.clone() {
-                    self.break_promise(format!("{me} founds over history {uuid}"));
+                    self.break_promise(Promise::CopiesSurvive, format!("{me} founds over history {uuid}"));
                 }
                 self.histories += 1;
                 let text = format!("{:08x}-0000-4000-8000-000000000000", self.histories);
@@ -187,7 +200,10 @@ impl World {
             self.acknowledged.insert((uuid.clone(), *branch), seqno);
         }
         if self.acknowledged.get(&(uuid.clone(), *branch)).is_some_and(|acknowledged| *acknowledged > seqno) {
-            self.break_promise(format!("acknowledged writes of {uuid} are lost: {me} restarts it from {seqno}"));
+            self.break_promise(
+                Promise::WritesSurvive,
+                format!("acknowledged writes of {uuid} are lost: {me} restarts it from {seqno}"),
+            );
         }
         let id = self.machines.values().flat_map(|m| [&m.view, &m.saved_view]).flatten().map(|v| v.id).max();
         let view = View { id: id.unwrap_or(0) + 1, members: BTreeSet::from([me.clone()]) };

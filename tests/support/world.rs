@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use mariadb_galera::cluster::{
-    Answer, AppBag, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju,
-    LastView, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Recovery, Report, Restart, Server,
+    AppBag, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju, LastView,
+    LocalState, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Recovery, Report, Restart, Server,
     Settings, Step, Unit, Volume, decide, forced_call,
 };
 
 use super::galera::View;
 use super::hook::Hook;
+use super::promise::{Broken, Planted, Promise};
 
 /// One machine with its unit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,40 +58,13 @@ pub(crate) struct World {
     /// What clients were told is safe, by history and branch.
     pub(crate) acknowledged: BTreeMap<(ClusterUuid, Epoch), u64>,
     /// Promises that were broken; nothing may ever be in here.
-    pub(crate) broken: Vec<String>,
+    pub(crate) broken: Vec<Broken>,
+    /// Permissions that a unit has written down as used.
+    pub(crate) used: BTreeSet<Epoch>,
     /// A mistake that is made on purpose.
     pub(crate) planted: Option<Planted>,
     pub(crate) histories: u32,
     gone: BTreeSet<Unit>,
-}
-
-/// Mistakes that a check has to find. They are made here, around the decision, and nowhere in the product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Planted {
-    /// The journal forgets which permission was used.
-    ForgetsUsedEpoch,
-    /// Nobody is asked before a bootstrap.
-    AsksNobody,
-    /// The leader takes those that it does not hear for absent.
-    IgnoresTheSilent,
-    /// Nobody asks with whom a copy last ran.
-    IgnoresTheView,
-    /// The servers of all branches find each other.
-    OneNameForAll,
-    /// Positions are compared the wrong way round.
-    TakesTheLowest,
-    /// Nobody looks what lies on the volume.
-    OverlooksData,
-    /// A hook's databags are visible before it ends.
-    PublishesTooSoon,
-    /// The credentials are made again by each leader.
-    MakesCredentialsAgain,
-    /// `db-init` starts over with every hook.
-    ForgetsDbInit,
-    /// Nobody ever calls an outage one.
-    NeverStalled,
-    /// The leader's permission is lost.
-    NeverPermits,
 }
 
 /// How a hook ends.
@@ -213,20 +187,23 @@ impl World {
                 forget_views(&mut o);
             }
             Some(Planted::IgnoresTheView) => forget_views(&mut o),
-            Some(Planted::TakesTheLowest) => {
+            Some(Planted::OverlooksData) => o.node.holds = Holds::Nothing,
+            Some(Planted::NeverStalled) => o.node.stalled = false,
+            Some(Planted::NobodyObjects) => {
                 if let Peers::Known(peers) = &mut o.juju.peers {
                     for peer in peers.values_mut() {
-                        if let Peer::Said(Report { answer: Some(Answer { position: Some(p), .. }), .. }) = peer {
-                            p.seqno = 100 - p.seqno;
+                        if let Peer::Said(report) = peer {
+                            report.objects = Epoch::default();
                         }
                     }
                 }
             }
-            Some(Planted::OverlooksData) => o.node.holds = Holds::Nothing,
-            Some(Planted::MakesCredentialsAgain) if o.juju.app.history.is_none() => {
-                o.juju.app.credentials = Credentials::Absent;
+            Some(Planted::AnswersMeansReady) => {
+                if let (Server::Answers(galera), Some(history)) = (&mut o.node.server, &o.juju.app.history) {
+                    (galera.primary, galera.state) = (true, LocalState::Synced);
+                    galera.uuid = Some(history.uuid.clone());
+                }
             }
-            Some(Planted::NeverStalled) => o.node.stalled = false,
             Some(_) | None => {}
         }
         o
@@ -247,8 +224,7 @@ impl World {
             for commit in &decision.commits {
                 self.commit(commit);
             }
-            let machine = self.machine(me);
-            machine.published = Some(machine.node.report());
+            self.machine(me).published = Some(self.observe(me).report());
         }
         decision
     }
@@ -265,9 +241,10 @@ impl World {
         Rc::make_mut(self.machines.get_mut(me).expect("the unit exists"))
     }
 
-    pub(crate) fn break_promise(&mut self, what: String) {
-        if !self.broken.contains(&what) {
-            self.broken.push(what);
+    pub(crate) fn break_promise(&mut self, promise: Promise, how: String) {
+        let broken = Broken { promise, how };
+        if !self.broken.contains(&broken) {
+            self.broken.push(broken);
         }
     }
 
@@ -275,17 +252,27 @@ impl World {
         match commit {
             Commit::Credentials => {
                 if self.app.credentials != Credentials::Absent {
-                    self.break_promise("the credentials are made a second time".to_owned());
+                    self.break_promise(Promise::CredentialsOnce, "the credentials are made a second time".to_owned());
                 }
                 self.app.credentials = Credentials::Known { generation: 1, settled: 1 };
             }
             Commit::Formation(_) if self.planted == Some(Planted::NeverPermits) => {}
             Commit::Formation(formation) => {
+                let mut formation = formation.clone();
+                if self.planted == Some(Planted::MakesCredentialsAgain) && self.app.formation.is_some() {
+                    self.commit(&Commit::Credentials);
+                }
+                if self.planted == Some(Planted::EpochsStartOver) {
+                    formation.epoch = Epoch(1);
+                }
                 let before = self.app.formation.as_ref().map_or(Epoch::default(), |f| f.epoch);
                 if formation.epoch <= before {
-                    self.break_promise(format!("permission {} follows permission {before}", formation.epoch));
+                    self.break_promise(
+                        Promise::PermissionsOnce,
+                        format!("permission {} follows permission {before}", formation.epoch),
+                    );
                 }
-                self.app.formation = Some(formation.clone());
+                self.app.formation = Some(formation);
             }
             Commit::History(history) => self.app.history = Some(history.clone()),
             Commit::Recovery(recovery) => self.call(recovery.clone()),
@@ -296,9 +283,19 @@ impl World {
         }
     }
 
-    fn call(&mut self, recovery: Recovery) {
+    fn call(&mut self, mut recovery: Recovery) {
+        if self.planted == Some(Planted::TakesTheLowest) && recovery.chosen.is_some() {
+            let answers = recovery.members.iter().filter_map(|unit| {
+                let position = self.machines.get(unit)?.published.as_ref()?.answer.as_ref()?.position.clone()?;
+                Some((unit.clone(), position))
+            });
+            recovery.chosen = answers.min_by_key(|(_, position)| position.seqno);
+        }
         if recovery.epoch < self.app.last_epoch {
-            self.break_promise(format!("call {} follows call {}", recovery.epoch, self.app.last_epoch));
+            self.break_promise(
+                Promise::PermissionsOnce,
+                format!("call {} follows call {}", recovery.epoch, self.app.last_epoch),
+            );
         }
         self.app.last_epoch = recovery.epoch;
         if let Some((unit, _)) = &recovery.chosen {
@@ -382,9 +379,42 @@ impl World {
 
     /// So much time passes that Galera's own way back has had its chance.
     pub(crate) fn time_passes(&mut self) {
-        for machine in self.machines.values_mut().map(Rc::make_mut).filter(|m| m.powered) {
-            machine.node.stalled = machine.node.server.primary().is_none();
+        for unit in self.machines.keys().cloned().collect::<Vec<_>>() {
+            if self.machines[&unit].powered {
+                self.waits(&unit);
+            }
         }
+    }
+
+    /// A unit has waited for long.
+    pub(crate) fn waits(&mut self, unit: &Unit) {
+        let heard = self.everybody_has_heard();
+        let node = &mut self.machine(unit).node;
+        node.stalled = node.server.primary().is_none();
+        if let Some(answer) = node.answer.as_mut().filter(|_| heard) {
+            answer.stands = true;
+        }
+    }
+
+    /// Whether those who serve have had a hook since the open call by force, as Juju sees to in the time that it is given.
+    fn everybody_has_heard(&self) -> bool {
+        let Some(recovery) = self.app.recovery.as_ref().filter(|recovery| recovery.forced) else {
+            return false;
+        };
+        let said = |machine: &Machine| machine.published.as_ref().is_some_and(|p| p.objects == recovery.epoch);
+        let serves = |machine: &Machine| machine.powered && machine.node.server.primary().is_some();
+        self.machines.iter().all(|(unit, m)| recovery.members.contains(unit) || !serves(m) || said(m))
+    }
+
+    /// Whether waiting would change anything for this unit.
+    pub(crate) fn may_wait(&self, unit: &Unit) -> bool {
+        let node = &self.machines[unit].node;
+        let out = !node.stalled && node.server.primary().is_none() && matches!(node.journal, Journal::Known(_));
+        let open = node
+            .answer
+            .as_ref()
+            .is_some_and(|a| !a.stands && Some(a.epoch) == self.app.recovery.as_ref().map(|r| r.epoch));
+        out || (open && self.everybody_has_heard())
     }
 
     /// Leadership moves. Juju refuses what the old leader writes from then on.
@@ -411,7 +441,7 @@ impl World {
         true
     }
 
-    /// A person runs `bootstrap-cluster force=true` on the leader, having made sure that whoever does not answer is off.
+    /// A person runs `bootstrap-cluster force=true` on the leader, where whoever does not answer is off, or cut off.
     /// Refused as the action refuses.
     pub(crate) fn force(&mut self, leader: &Unit) -> bool {
         let o = self.observe(leader);
@@ -421,12 +451,13 @@ impl World {
             .filter(|(u, m)| m.powered && self.reaches(leader, u))
             .map(|(u, _)| u.clone())
             .collect();
+        let serves = answers.iter().any(|u| self.machines[u].node.server.primary().is_some());
         let untold = answers.iter().any(|u| o.report_of(u).is_some_and(|r| r.server.primary().is_some()));
         let permitted = self.app.recovery.as_ref().and_then(|recovery| recovery.chosen.as_ref());
         let may_be_at_it =
             permitted.is_some_and(|(chosen, _)| self.machines.contains_key(chosen) && !answers.contains(chosen));
         let too_soon = !o.node.stalled && o.node.answer.is_none();
-        if !self.primaries().is_empty() || untold || may_be_at_it || too_soon || self.app.history.is_none() {
+        if serves || untold || may_be_at_it || too_soon || self.app.history.is_none() {
             return false;
         }
         match forced_call(&o, &answers) {
@@ -454,7 +485,7 @@ impl World {
                 self.hook(&unit, End::Well);
             }
             if *self == before {
-                assert_eq!(self.broken, Vec::<String>::new(), "promises");
+                assert_eq!(self.broken, Vec::new(), "promises");
                 return round;
             }
         }

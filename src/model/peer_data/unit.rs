@@ -36,6 +36,8 @@ struct PositionText {
     stalled: bool,
     #[serde(default)]
     credentials_seen: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    objects: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,6 +59,8 @@ struct AnswerText {
     since: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     halfway: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    stands: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,9 +116,11 @@ pub fn write_report(report: &Report) -> Bag {
             view: answer.view.members.iter().map(|(at, unit)| (*at, unit.as_ref().map(Unit::to_string))).collect(),
             since: answer.view.since.0,
             halfway: answer.halfway,
+            stands: answer.stands,
         }),
         stalled: report.stalled,
         credentials_seen: report.credentials_seen,
+        objects: report.objects.0,
     };
     bag.insert("position".to_owned(), json(&position));
     let (server, uuid) = match &report.server {
@@ -180,10 +186,12 @@ fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
                     since: Epoch(answer.since),
                 },
                 halfway: answer.halfway,
+                stands: answer.stands,
             }),
         },
         stalled: position.stalled,
         credentials_seen: position.credentials_seen,
+        objects: Epoch(position.objects),
     })
 }
 
@@ -245,9 +253,11 @@ mod tests {
                     since: Epoch(2),
                 },
                 halfway: true,
+                stands: true,
             }),
             stalled: false,
             credentials_seen: 2,
+            objects: Epoch(7),
         }
     }
 
