@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::{Look, Seen};
 use crate::AGENT_PORT;
 use crate::mariadb::Paths;
-use crate::node::departure;
+use crate::node::{departure, doorway};
 
 const HEAD_BYTES_MAX: usize = 8192;
 const LIMIT: Duration = Duration::from_secs(2);
@@ -50,8 +50,9 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
         }
     }
     let mut look = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    // Read now and not a second ago: those who leave count on it.
+    // Read now and not a second ago: those who leave count on it, and those who bootstrap.
     look.live.leaving = departure::ticket(&Paths::default());
+    doorway::tell(&Paths::default(), &mut look.live);
     let (status, kind, body) = respond(&String::from_utf8_lossy(&head), &look);
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",

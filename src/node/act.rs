@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::live::{self, Asked};
-use super::{Secrets, Wanted, agent_service, configure, departure, journal, last_view, observe, outage};
+use super::{Secrets, Wanted, agent_service, configure, departure, doorway, journal, last_view, observe, outage};
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
@@ -179,9 +179,14 @@ fn bootstrap(
             }
         }
     }
+    // Before asking: of two who do this at the same moment one at least sees the other here.
+    let _doorway = doorway::enter(paths)?;
     for address in ask {
         match live::ask(*address) {
             Asked::Nobody => {}
+            Asked::Said(live) if live.bootstraps => {
+                return Ok(Some(format!("{} at {address} is about to bootstrap", live.unit)));
+            }
             Asked::Said(live) if !live.primary => {}
             Asked::Said(live) => return Ok(Some(format!("{} at {address} is part of a primary component", live.unit))),
             Asked::Unclear(why) => return Ok(Some(why)),

@@ -38,6 +38,9 @@ pub struct Live {
     /// No rival and no help to anybody, but nobody restarts a cluster beside it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub doubted: bool,
+    /// It is about to found or to restart a cluster: whoever else is must not, because each asked before the other served.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bootstraps: bool,
     /// Its place among those who are on their way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Ticket>,

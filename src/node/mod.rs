@@ -4,6 +4,7 @@ pub mod act;
 pub mod agent_service;
 pub mod configure;
 pub mod departure;
+pub mod doorway;
 pub mod gate;
 pub mod journal;
 pub mod last_view;

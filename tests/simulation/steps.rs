@@ -220,7 +220,7 @@ impl World {
             *other != me
                 && ask.contains(&m.address)
                 && self.reaches(me, other)
-                && self.server(other).primary().is_some()
+                && (self.server(other).primary().is_some() || m.bootstraps())
         });
         if let Some((other, _)) = rival {
             return Done::No(format!("{other} is part of a primary component"));

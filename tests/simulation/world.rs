@@ -128,6 +128,15 @@ pub(crate) struct Machine {
     pub(crate) heard: BTreeMap<UnitName, Bag>,
 }
 
+impl Machine {
+    /// Is about to found or to restart a cluster, and says so (`src/node/doorway.rs`).
+    pub(crate) fn bootstraps(&self) -> bool {
+        let starting = matches!(self.server, Process::Starting);
+        let first = matches!(self.permission, Some(Permission::Bootstrap { .. }));
+        (starting && first) || self.hook.as_ref().is_some_and(|hook| hook.noted)
+    }
+}
+
 /// What happens at a moment.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {

@@ -145,7 +145,7 @@ impl World {
                 && asked
                 && machine.powered
                 && self.reaches(me, other)
-                && machine.node.server.primary().is_some()
+                && (machine.node.server.primary().is_some() || machine.hook.as_ref().is_some_and(|hook| hook.noted))
         });
         let overlooks = self.planted == Some(Planted::OverlooksData);
         if (in_the_way && !overlooks) || (rival && self.planted != Some(Planted::AsksNobody)) {
