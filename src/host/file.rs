@@ -339,6 +339,24 @@ pub fn try_lock(path: impl AsRef<Path>) -> Result<Option<Lock>> {
     }
 }
 
+/// Whether somebody has the lock. Those who only look do not see each other.
+///
+/// # Errors
+/// When the file is there and cannot be opened.
+pub fn is_locked(path: impl AsRef<Path>) -> Result<bool> {
+    let path = path.as_ref();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed("open the lock", path)(error)),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(failed("look at the lock", path)(error.into())),
+    }
+}
+
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
     move |source| FileError::Io { operation, path, source }

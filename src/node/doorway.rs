@@ -9,7 +9,8 @@ use super::live::Live;
 use super::observe;
 use crate::cluster::Server;
 use crate::host::file::{self, Lock};
-use crate::mariadb::{Paths, start};
+use crate::mariadb::Paths;
+use crate::mariadb::start::{self, Permission};
 
 /// The agent looks whether it is held, for a moment.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,10 +30,11 @@ pub fn enter(paths: &Paths) -> anyhow::Result<Lock> {
 
 /// What others are told of it, read now and not at the agent's last look.
 pub fn tell(paths: &Paths, live: &mut Live) {
-    let held =
-        matches!(file::exists(path(paths)), Ok(true)) && matches!(file::try_lock(path(paths)), Ok(None) | Err(_));
-    live.bootstraps = held;
-    if !held && !live.primary && start::begins_a_cluster(paths) {
+    // What cannot be told is said to be so: then nobody bootstraps beside it.
+    live.bootstraps = file::is_locked(path(paths)).unwrap_or(true);
+    // Before the gate has let it through, and behind it.
+    let first = || matches!(start::permission(paths), Ok(Some(Permission::Bootstrap { .. })));
+    if !live.bootstraps && !live.primary && (start::begins_a_cluster(paths) || first()) {
         // What the agent saw last may be older than the start, and the hook may have died behind it.
         match observe::server() {
             Server::Starting => live.bootstraps = true,
@@ -58,7 +60,7 @@ mod tests {
         };
         assert!(!seen());
         let inside = enter(&paths).unwrap();
-        assert!(seen());
+        assert!(seen() && seen());
         drop(inside);
         assert!(!seen());
     }
