@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::cluster::{ClusterUuid, Node, Observation, Recovery, Report, Server, Unit, forced_call};
+use crate::cluster::{ClusterUuid, Node, Observation, Recovery, Report, Server, TIME_TO_OBJECT_S, Unit, forced_call};
 use crate::juju::{action, relation};
 use crate::mariadb::{Paths, start};
 use crate::model::peer_data;
@@ -67,7 +67,9 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
         action::log(line)?;
     }
     if !lost.is_empty() {
-        action::log("goes on in 20 s, unless one of those who do not answer tells Juju that it serves")?;
+        action::log(&format!(
+            "goes on in {TIME_TO_OBJECT_S} s, unless one of those who do not answer tells Juju that it serves"
+        ))?;
     }
     relation::set_app(relation, &peer_data::write_recovery(Some(&call)))?;
     Ok(results(&call, &history.uuid, &seen))

@@ -19,7 +19,7 @@ pub use observation::{
     AppBag, BadSetting, Credentials, Event, Formation, History, Installed, Journal, JournalEntry, Juju, MinClusterSize,
     Node, Observation, Peer, Peers, Planned, Recovery, Restart, Settings, Volume,
 };
-pub use recovery::{forced_call, objecting};
+pub use recovery::{TIME_TO_OBJECT_S, forced_call, objecting};
 pub use report::{Answer, DbInit, Galera, Holds, LastView, LocalState, Report, Server};
 pub use state::State;
 

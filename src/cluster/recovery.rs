@@ -9,6 +9,11 @@ use super::observation::{History, JournalEntry, Observation, Planned, Recovery};
 use super::report::{Answer, DbInit, Holds, Report, Server};
 use super::state::State;
 
+/// Seconds for which an answer to a restart by force has to stand before the leader chooses: those who would be left behind
+/// hear of the call from Juju in that time, if they are not in the middle of a hook, and may say that they serve. Less than
+/// the time after which a waiting unit looks again.
+pub const TIME_TO_OBJECT_S: u64 = 20;
+
 /// This unit's part in an open recovery; `None` when it has none.
 pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     let recovery = o.juju.app.recovery.as_ref()?;
@@ -25,12 +30,9 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
                 // Used up: the server is on its way, or the leader will call again.
                 return Some(Decision::wait(State::Recovering));
             }
-            if mine != Some(position) {
-                // The answer was withdrawn since (the server was started by hand): never restart from an older word.
-                return Some(Decision::wait(State::AnsweringCall { missing: Vec::new(), forced: recovery.forced }));
-            }
-            if !objecting(o).is_empty() {
-                // The leader closes it when it hears of that.
+            // Withdrawn since (the server was started by hand): never restart from an older word. Opposed: the leader closes
+            // it when it hears of that.
+            if mine != Some(position) || !objecting(o).is_empty() {
                 return Some(Decision::wait(State::AnsweringCall { missing: Vec::new(), forced: recovery.forced }));
             }
             let branch = if recovery.forced { recovery.epoch } else { entry.branch };

@@ -6,6 +6,7 @@ use std::fmt;
 use super::decision::{Level, Status};
 use super::identity::{ClusterUuid, Epoch, Unit};
 use super::observation::BadSetting;
+use super::recovery::TIME_TO_OBJECT_S;
 
 /// The state of this unit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -282,7 +283,7 @@ impl State {
                     if missing.is_empty() {
                         "looking for the others".to_owned()
                     } else {
-                        format!("bring back {}", list(missing))
+                        format!("bring back {} or the network to them", list(missing))
                     },
                     if *stalled { OR_FORCE } else { "" },
                 ),
@@ -300,7 +301,9 @@ impl State {
             ),
             Self::AnsweringCall { missing, forced: true } if missing.is_empty() => (
                 Level::Maintenance,
-                "restart by force: position reported, those left behind have 20 s to say that they serve".to_owned(),
+                format!(
+                    "restart by force: position reported, those left behind have {TIME_TO_OBJECT_S} s to say that they serve"
+                ),
             ),
             Self::AnsweringCall { missing, .. } if missing.is_empty() => (
                 Level::Maintenance,

@@ -72,8 +72,7 @@ mod tests {
     #[test]
     fn it_counts_beside_the_nil_uuid_only() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name| dir.path().join(name);
-        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        let paths = Paths::under(dir.path());
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
         let state = |uuid: &str| {
             let text = grastate::render(uuid, None, false);

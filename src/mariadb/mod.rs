@@ -41,6 +41,12 @@ impl Default for Paths {
 }
 
 impl Paths {
+    /// A machine of a test's own.
+    #[cfg(test)]
+    pub(crate) fn under(dir: &std::path::Path) -> Self {
+        Self { volume: dir.join("volume"), state: dir.join("state"), run: dir.join("run") }
+    }
+
     /// The server's data directory.
     pub fn datadir(&self) -> PathBuf {
         self.volume.join("data")

@@ -80,8 +80,7 @@ mod tests {
     #[test]
     fn only_a_full_members_view_is_restored() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name| dir.path().join(name);
-        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        let paths = Paths::under(dir.path());
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
         let save = |text: &str| file::write_atomic(saved(&paths), text.as_bytes(), &Mode::new(0o600)).unwrap();
         let state = |uuid: &str| {

@@ -160,8 +160,7 @@ mod tests {
     #[test]
     fn a_view_that_served_nobody_is_forgotten_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name| dir.path().join(name);
-        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        let paths = Paths::under(dir.path());
         forget_view(&paths).unwrap();
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
         for name in ["gvwstate.dat", "grastate.dat"] {

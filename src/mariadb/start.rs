@@ -156,21 +156,17 @@ fn write_state(paths: &Paths, text: &str) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    fn paths(dir: &std::path::Path) -> Paths {
-        Paths { volume: dir.join("volume"), state: dir.join("state"), run: dir.join("run") }
-    }
-
     #[test]
     fn without_a_permission_nothing_starts() {
         let dir = tempfile::tempdir().unwrap();
-        let why = gate(&paths(dir.path())).unwrap_err().to_string();
+        let why = gate(&Paths::under(dir.path())).unwrap_err().to_string();
         assert!(why.starts_with("this unit has no permission to start its server"), "{why}");
     }
 
     #[test]
     fn a_bootstrap_is_permitted_once() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = paths(dir.path());
+        let paths = Paths::under(dir.path());
         permit(&paths, &Permission::Bootstrap { epoch: 1, from: None }).unwrap();
         gate(&paths).unwrap();
         let read = || file::read_to_string(paths.start_environment()).unwrap();
@@ -184,7 +180,7 @@ mod tests {
     #[test]
     fn a_bootstrap_from_another_position_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = paths(dir.path());
+        let paths = Paths::under(dir.path());
         let uuid = "6a1f0d52-8f2e-11ee-b9d1-0242ac120002";
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
         let state = grastate::render(uuid, Some(41), true);

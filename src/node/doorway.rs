@@ -51,8 +51,7 @@ mod tests {
     #[test]
     fn who_is_in_the_doorway_is_seen_there() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name| dir.path().join(name);
-        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        let paths = Paths::under(dir.path());
         let seen = || {
             let mut live = Live::default();
             tell(&paths, &mut live);

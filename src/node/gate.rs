@@ -88,8 +88,7 @@ mod tests {
     #[test]
     fn a_directory_is_made_only_to_join_on_a_volume_of_ours() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name| dir.path().join(name);
-        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        let paths = Paths::under(dir.path());
         file::create_dir_all_with(&paths.volume, &Mode::new(0o755)).unwrap();
         assert!(!joins_with_nothing(&paths), "no permission");
         start::permit(&paths, &Permission::Join).unwrap();
@@ -122,8 +121,7 @@ mod tests {
     #[test]
     fn data_of_another_history_is_not_started() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name| dir.path().join(name);
-        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        let paths = Paths::under(dir.path());
         let (ours, other) = ("6a1f0d52-8f2e-11ee-b9d1-0242ac120002", "11111111-2222-3333-4444-555555555555");
         file::create_dir_all_with(paths.datadir(), &Mode::new(0o755)).unwrap();
         let journal = format!("{{\"format\":1,\"db-init\":3,\"uuid\":\"{ours}\",\"used-epoch\":0,\"accounts\":false}}");

@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn a_view_survives_the_disk_and_a_torn_one_is_none() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = Paths { volume: dir.path().into(), state: dir.path().into(), run: dir.path().into() };
+        let paths = Paths::under(dir.path());
+        file::create_dir_all_with(&paths.volume, &Mode::new(0o755)).unwrap();
         let zero = Epoch::default();
         assert_eq!(read(&paths, zero), LastView::default());
         let members = [("10.0.0.9".parse().unwrap(), "db/0".parse().ok()), ("10.0.0.10".parse().unwrap(), None)];

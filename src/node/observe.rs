@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{journal, last_view, outage};
 use crate::cluster::{
-    Answer, ClusterUuid, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server, Volume,
+    Answer, ClusterUuid, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server,
+    TIME_TO_OBJECT_S, Volume,
 };
 use crate::host::net::{self, Probe};
 use crate::host::service_manager::State;
@@ -151,10 +152,6 @@ struct AnswerText {
     uptime: u64,
 }
 
-/// A unit that has Juju hears of a call within seconds, when it is not in the middle of a hook. Less than the time after
-/// which a waiting unit looks again.
-const EVERYBODY_HAS_HEARD: Duration = Duration::from_secs(20);
-
 fn answer_path(paths: &Paths) -> PathBuf {
     paths.state.join("answer.json")
 }
@@ -172,7 +169,7 @@ fn answer(paths: &Paths) -> Option<Answer> {
     let now = clock::uptime_seconds().ok()?;
     // Given before this boot: then it is as old as the boot at least.
     let age = now.checked_sub(read.uptime).unwrap_or(now);
-    let stands = age >= EVERYBODY_HAS_HEARD.as_secs();
+    let stands = age >= TIME_TO_OBJECT_S;
     Some(Answer { epoch: Epoch(read.epoch), position, view, halfway: read.halfway, stands })
 }
 

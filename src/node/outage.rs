@@ -58,8 +58,7 @@ mod tests {
     #[test]
     fn an_outage_is_measured_by_a_clock_that_nobody_sets() {
         let dir = tempfile::tempdir().unwrap();
-        let at = |name| dir.path().join(name);
-        let paths = Paths { volume: at("volume"), state: at("state"), run: at("run") };
+        let paths = Paths::under(dir.path());
         file::create_dir_all_with(&paths.run, &Mode::new(0o755)).unwrap();
         assert!(!note(&paths, false), "it has just begun");
         let noted: u64 = file::read_to_string(path(&paths)).unwrap().parse().unwrap();

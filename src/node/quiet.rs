@@ -88,8 +88,7 @@ mod tests {
     #[test]
     fn a_note_holds_until_something_differs_or_it_is_old() {
         let dir = tempfile::tempdir().unwrap();
-        let paths =
-            Paths { volume: dir.path().join("volume"), state: dir.path().join("state"), run: dir.path().join("run") };
+        let paths = Paths::under(dir.path());
         let node = observe::observe(&paths, "10.0.0.9".parse().ok());
         assert_eq!(recall(&paths), None);
         remember(&paths, &Quiet::new("leads".to_owned(), &node)).unwrap();

@@ -5,17 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use juju_local::model::Life;
 use mariadb_galera::cluster::{
     Answer, AppBag, Credentials, Epoch, Event as Called, Holds, Installed, Journal, Juju, LastView, MinClusterSize,
-    Node, Observation, Peers, Planned, Settings, Unit, Volume,
+    Node, Observation, Peers, Planned, Settings, TIME_TO_OBJECT_S, Unit, Volume,
 };
 use mariadb_galera::model::peer_data::{self, Bag};
 
 use super::Planted;
 use super::juju::{APP, PEERS, Running};
-use super::plan::{Ms, SECOND};
+use super::plan::SECOND;
 use super::world::{World, name, unit_of};
-
-/// As in `src/node/observe.rs`.
-const EVERYBODY_HAS_HEARD: Ms = 20 * SECOND;
 
 impl World {
     pub(crate) fn ask_juju(&mut self, unit: &Unit, running: &Running) -> Result<Juju, String> {
@@ -80,7 +77,7 @@ impl World {
             address: Some(machine.address),
             stalled: self.stalled(unit),
             answer: machine.answer.clone().map(|answer| Answer {
-                stands: self.now.saturating_sub(machine.answered_at) >= EVERYBODY_HAS_HEARD,
+                stands: self.now.saturating_sub(machine.answered_at) >= TIME_TO_OBJECT_S * SECOND,
                 ..answer
             }),
             credentials_seen: machine.credentials_seen,

@@ -223,7 +223,7 @@ impl World {
                 && (self.server(other).primary().is_some() || m.bootstraps())
         });
         if let Some((other, _)) = rival {
-            return Done::No(format!("{other} is part of a primary component"));
+            return Done::No(format!("{other} is part of a primary component, or about to bootstrap one"));
         }
         if !self.granted.contains(&(epoch, me.clone())) {
             self.break_promise(format!("{me} bootstraps with permission {epoch}, which does not name it"));
