@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::cluster::{ClusterUuid, Node, Observation, Recovery, Report, Server, TIME_TO_OBJECT_S, Unit, forced_call};
+use crate::cluster::{Node, Observation, Recovery, Report, Server, TIME_TO_OBJECT_S, Unit, Word, forced_call};
 use crate::juju::{action, relation};
 use crate::mariadb::{Paths, start};
 use crate::model::peer_data;
@@ -24,6 +24,15 @@ struct Seen {
 impl Seen {
     fn answers(&self) -> bool {
         matches!(self.asked, Some(Asked::Said(_)))
+    }
+
+    fn word(&self) -> Word {
+        match &self.asked {
+            Some(Asked::Said(live)) if live.primary => Word::Primary,
+            Some(Asked::Said(_)) => Word::Out,
+            Some(Asked::Unclear(why)) => Word::Unclear(why.clone()),
+            Some(Asked::Nobody) | None => Word::Silence,
+        }
     }
 }
 
@@ -42,10 +51,9 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     let relation = model.relation.as_ref().context("the peer relation is not there")?;
     let node = observe::observe(&Paths::default(), model.address);
     let o = Observation { me: model.me.clone(), juju: model.juju.clone(), node, rivals: BTreeSet::new() };
-    let history = o.juju.app.history.as_ref().context("no cluster has formed yet, so there is nothing to restart")?;
     action::log("asking every unit")?;
     let seen = ask(&o);
-    refuse_if_alive(&o, &seen)?;
+    let call = forced_call(&o, &seen.iter().map(|s| (s.unit.clone(), s.word())).collect())?;
     let lost: Vec<&Seen> = seen.iter().filter(|s| !s.answers()).collect();
     let missing = missing(&o, &lost);
     if !force {
@@ -60,9 +68,6 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
             names(seen.iter().filter(|s| s.answers()))
         );
     }
-    let call = forced_call(&o, &seen.iter().filter(|s| s.answers()).map(|s| s.unit.clone()).collect())
-        .context("none of the units that answer was ever a member: there is no data to restart from")?;
-    refuse_if_under_way(&o, &call)?;
     for line in &missing {
         action::log(line)?;
     }
@@ -72,16 +77,16 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
         ))?;
     }
     relation::set_app(relation, &peer_data::write_recovery(Some(&call)))?;
-    Ok(results(&call, &history.uuid, &seen))
+    Ok(results(&call, &o, &seen))
 }
 
-fn results(call: &Recovery, history: &ClusterUuid, seen: &[Seen]) -> BTreeMap<String, Value> {
+fn results(call: &Recovery, o: &Observation, seen: &[Seen]) -> BTreeMap<String, Value> {
     let members = call.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let behind: Vec<String> =
         seen.iter().filter(|s| !call.members.contains(&s.unit)).map(|s| s.unit.to_string()).collect();
     BTreeMap::from([
         ("epoch".to_owned(), call.epoch.0.into()),
-        ("history".to_owned(), history.to_string().into()),
+        ("history".to_owned(), o.history().map(|uuid| uuid.to_string()).into()),
         ("members".to_owned(), members.into()),
         ("left-behind".to_owned(), behind.join(" ").into()),
     ])
@@ -103,53 +108,6 @@ fn ask(o: &Observation) -> Vec<Seen> {
             .map(|(unit, report, asked)| Seen { unit, report, asked: asked.and_then(|asked| asked.join().ok()) })
             .collect()
     })
-}
-
-/// Nothing may be restarted beside a cluster that lives, or may be about to.
-fn refuse_if_alive(o: &Observation, seen: &[Seen]) -> anyhow::Result<()> {
-    for member in seen {
-        match &member.asked {
-            Some(Asked::Said(live)) if live.primary => anyhow::bail!(
-                "{} is part of a primary component: the cluster lives, the others join it by themselves",
-                member.unit
-            ),
-            Some(Asked::Unclear(why)) => anyhow::bail!(
-                "{} cannot be asked, but something runs there ({why}); wait until it answers, or switch its machine off",
-                member.unit
-            ),
-            Some(Asked::Said(_)) if member.report.as_ref().is_some_and(|r| r.server.primary().is_some()) => {
-                anyhow::bail!(
-                    "{} has not told Juju yet that it is out of the cluster; try again in a minute",
-                    member.unit
-                )
-            }
-            Some(Asked::Said(_) | Asked::Nobody) | None => {}
-        }
-    }
-    if let Some((chosen, _)) = o.juju.app.recovery.as_ref().and_then(|recovery| recovery.chosen.as_ref()) {
-        if seen.iter().any(|s| s.unit == *chosen && !s.answers()) {
-            anyhow::bail!(
-                "{chosen} has the permission to restart the cluster and cannot be asked: it may be doing so. Switch it on; if it is gone for good, first run juju remove-unit --force {chosen}"
-            );
-        }
-    }
-    if !o.node.stalled && o.node.answer.is_none() {
-        anyhow::bail!(
-            "this unit has been out of the cluster for a short time only, and may find its way back by itself; try again in a minute"
-        );
-    }
-    Ok(())
-}
-
-/// A decision that is being carried out is not taken anew. It is another one when somebody has gone since, or has come
-/// back: that may be the copy which was missing.
-fn refuse_if_under_way(o: &Observation, call: &Recovery) -> anyhow::Result<()> {
-    let open = o.juju.app.recovery.as_ref().filter(|open| open.forced && open.members == call.members);
-    if let Some(open) = open {
-        let members = open.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        anyhow::bail!("a restart by force of {members} is under way (call {}): follow it in juju status", open.epoch);
-    }
-    Ok(())
 }
 
 /// How far this unit's copy goes: by its answer, by its server that runs, or as it was recovered for the last start.

@@ -2,6 +2,7 @@
 //! Standard library only: no input or output, no clock, no randomness. The same observation gives the same decision,
 //! in production, in the stories of `tests/decide/` and wherever else the protocol is checked.
 
+mod by_force;
 mod decision;
 mod formation;
 mod identity;
@@ -12,6 +13,7 @@ mod recovery;
 mod report;
 mod state;
 
+pub use by_force::{Refusal, Word, forced_call};
 pub use decision::{Commit, Decision, Level, Status, Step};
 pub use identity::{ClusterUuid, Epoch, Position, Unit, group_name};
 pub use judgement::{judge, sentence};
@@ -19,7 +21,7 @@ pub use observation::{
     AppBag, BadSetting, Credentials, Event, Formation, History, Installed, Journal, JournalEntry, Juju, MinClusterSize,
     Node, Observation, Peer, Peers, Planned, Recovery, Restart, Settings, Volume,
 };
-pub use recovery::{TIME_TO_OBJECT_S, forced_call, objecting};
+pub use recovery::{TIME_TO_OBJECT_S, objecting};
 pub use report::{Answer, DbInit, Galera, Holds, LastView, LocalState, Report, Server};
 pub use state::State;
 

@@ -149,7 +149,7 @@ fn next(o: &Observation, planned: &BTreeSet<Unit>, history: &ClusterUuid) -> Vec
 }
 
 /// The history to recover: the application's, or the one of a founder that died before anybody was told of it.
-fn beginning(o: &Observation) -> Option<ClusterUuid> {
+pub(super) fn beginning(o: &Observation) -> Option<ClusterUuid> {
     if let Some(uuid) = o.history() {
         return Some(uuid);
     }
@@ -183,20 +183,8 @@ fn call(o: &Observation, members: BTreeSet<Unit>) -> Commit {
     Commit::Recovery(Recovery { epoch: next_epoch(o), members, chosen: None, forced: false })
 }
 
-/// What a person's decision opens: a call to those of the units who were ever members, and nobody else is waited for.
-/// `None` when none of them was.
-pub fn forced_call(o: &Observation, units: &BTreeSet<Unit>) -> Option<Recovery> {
-    let history = beginning(o)?;
-    let member = |unit: &Unit| {
-        o.report_of(unit)
-            .is_some_and(|r| r.db_init == DbInit::Initialised || r.holds == Holds::History(history.clone()))
-    };
-    let members: BTreeSet<Unit> = units.iter().filter(|unit| member(unit)).cloned().collect();
-    (!members.is_empty()).then(|| Recovery { epoch: next_epoch(o), members, chosen: None, forced: true })
-}
-
 /// Above every permission ever given or used.
-fn next_epoch(o: &Observation) -> Epoch {
+pub(super) fn next_epoch(o: &Observation) -> Epoch {
     let given = [
         o.juju.app.formation.as_ref().map(|f| f.epoch),
         o.juju.app.history.as_ref().map(|h| h.epoch),

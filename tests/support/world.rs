@@ -8,7 +8,7 @@ use std::rc::Rc;
 use mariadb_galera::cluster::{
     AppBag, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju, LastView,
     LocalState, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Recovery, Report, Restart, Server,
-    Settings, Step, Unit, Volume, decide, forced_call,
+    Settings, Step, Unit, Volume, Word, decide, forced_call,
 };
 
 use super::galera::View;
@@ -445,25 +445,17 @@ impl World {
     /// Refused as the action refuses.
     pub(crate) fn force(&mut self, leader: &Unit) -> bool {
         let o = self.observe(leader);
-        let answers: BTreeSet<Unit> = self
-            .machines
-            .iter()
-            .filter(|(u, m)| m.powered && self.reaches(leader, u))
-            .map(|(u, _)| u.clone())
-            .collect();
-        let serves = answers.iter().any(|u| self.machines[u].node.server.primary().is_some());
-        let untold = answers.iter().any(|u| o.report_of(u).is_some_and(|r| r.server.primary().is_some()));
-        let permitted = self.app.recovery.as_ref().and_then(|recovery| recovery.chosen.as_ref());
-        let may_be_at_it =
-            permitted.is_some_and(|(chosen, _)| self.machines.contains_key(chosen) && !answers.contains(chosen));
-        let too_soon = !o.node.stalled && o.node.answer.is_none();
-        if serves || untold || may_be_at_it || too_soon || self.app.history.is_none() {
+        let word = |unit: &Unit| match self.machines.get(unit) {
+            Some(machine) if machine.powered && self.reaches(leader, unit) => {
+                if machine.node.server.primary().is_some() { Word::Primary } else { Word::Out }
+            }
+            Some(_) | None => Word::Silence,
+        };
+        let words = o.reports().into_keys().map(|unit| (unit.clone(), word(&unit))).collect();
+        let Ok(call) = forced_call(&o, &words) else {
             return false;
-        }
-        match forced_call(&o, &answers) {
-            Some(call) => self.call(call),
-            None => return false,
-        }
+        };
+        self.call(call);
         true
     }
 
