@@ -227,6 +227,10 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     publish::commit(model, &commits)?;
     if commits.contains(&Commit::CloseRecovery) {
         let serving = objecting(&pass.observation).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let by_force = pass.observation.juju.app.recovery.as_ref().is_some_and(|recovery| recovery.forced);
+        if by_force && pass.now.state == State::NoUsableCopy {
+            log::warning("the restart by force is dropped: none of those who answered has a copy that can be used");
+        }
         if !serving.is_empty() {
             log::warning(&format!("the restart by force is dropped: {serving} would be left behind and serves"));
         }

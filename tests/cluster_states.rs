@@ -56,7 +56,7 @@ fn samples() -> Vec<State> {
         State::MembersGone { missing: vec!["db/1".to_owned()], seqno: 682 },
         State::NoUsableCopy,
         State::TwoHistories { unit: unit(1), here: history('2'), expected: history('1') },
-        State::LeftBehind { branch: Epoch(4) },
+        State::LeftBehind { branch: Epoch(4), serves: true, others: vec![unit(0)] },
         State::WrongHistory { here: history('2').to_string(), expected: history('1') },
         State::Silent("no answer within 3 s".to_owned()),
         State::Leaving,

@@ -6,8 +6,8 @@ use std::fmt;
 
 use super::identity::Unit;
 use super::observation::{Observation, Recovery};
-use super::recovery::{beginning, next_epoch};
-use super::report::{DbInit, Holds};
+use super::recovery::{beginning, branch, next_epoch};
+use super::report::{DbInit, Holds, Report};
 
 /// What comes back from a unit that is asked, now, how it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +49,11 @@ pub enum Refusal {
 /// Nothing is restarted beside a cluster that lives, or may be about to.
 pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Recovery, Refusal> {
     let history = beginning(o).filter(|_| o.juju.app.history.is_some()).ok_or(Refusal::NotFormed)?;
+    let left_behind = none_went_on(o);
     for (unit, word) in words {
+        if left_behind.contains(unit) && *word == Word::Primary {
+            continue;
+        }
         let says_primary = || o.report_of(unit).is_some_and(|report| report.server.primary().is_some());
         match word {
             Word::Primary => return Err(Refusal::Lives(unit.clone())),
@@ -58,14 +62,14 @@ pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Reco
             Word::Out | Word::Silence => {}
         }
     }
-    let answers = |unit: &Unit| words.get(unit) == Some(&Word::Out);
+    let answers = |unit: &Unit| matches!(words.get(unit), Some(Word::Out | Word::Primary));
     let open = o.juju.app.recovery.as_ref();
     if let Some((chosen, _)) = open.and_then(|recovery| recovery.chosen.as_ref()) {
         if words.contains_key(chosen) && !answers(chosen) {
             return Err(Refusal::MayRestart(chosen.clone()));
         }
     }
-    if !o.node.stalled && o.node.answer.is_none() {
+    if !o.node.stalled && o.node.answer.is_none() && !left_behind.contains(&o.me) {
         return Err(Refusal::TooSoon);
     }
     let member = |unit: &Unit| {
@@ -81,6 +85,14 @@ pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Reco
         return Err(Refusal::UnderWay(open.clone()));
     }
     Ok(Recovery { epoch: next_epoch(o), members, chosen: None, forced: true })
+}
+
+/// All units, when the last restart by force left all of them behind: those who went on are gone for good. What serves among
+/// them is no cluster that anybody else could join.
+fn none_went_on(o: &Observation) -> BTreeSet<Unit> {
+    let reports = o.reports();
+    let behind = |report: &Option<Report>| report.as_ref().is_some_and(|report| report.branch < branch(o));
+    if reports.values().all(behind) { reports.into_keys().collect() } else { BTreeSet::new() }
 }
 
 impl fmt::Display for Refusal {

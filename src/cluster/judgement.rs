@@ -26,6 +26,7 @@ pub fn judge(o: &Observation, own: &State) -> Status {
             | State::MembersGone { .. }
             | State::NoUsableCopy
             | State::TwoHistories { .. }
+            | State::LeftBehind { serves: false, .. }
     ) {
         return own.status();
     }
@@ -86,6 +87,9 @@ pub fn sentence(o: &Observation, own: &State) -> String {
     | State::TwoHistories { .. } = own
     {
         return format!("This member does not serve: {}.", own.status().message);
+    }
+    if let State::LeftBehind { serves: false, .. } = own {
+        return format!("Nobody can join this member: {}.", own.status().message);
     }
     if !o.rivals.is_empty() {
         return format!("Alarm: {}.", judge(o, own).message);

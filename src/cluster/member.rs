@@ -269,9 +269,22 @@ fn left_behind(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     }
     // Not before there is another copy to receive.
     let serves = |r: &Report| r.branch == branch && r.server.synced().is_some();
-    let restarted = o.reports().values().flatten().any(serves);
-    let state = State::LeftBehind { branch };
-    Some(if restarted { Decision::act(state, vec![Step::MoveAside(branch)]) } else { soon(state) })
+    let reports = o.reports();
+    let restarted = reports.values().flatten().any(serves);
+    // A person who decides once more, because nobody serves there, counts every copy that can be had.
+    let by_force = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced && !restarted);
+    let called = by_force.is_some_and(|recovery| recovery.members.contains(&o.me));
+    if called && o.node.server.primary().is_none() {
+        return None;
+    }
+    let on_it = |report: &Option<Report>| report.as_ref().is_some_and(|r| r.branch == branch);
+    let others = reports.into_iter().filter(|(_, report)| on_it(report)).map(|(unit, _)| unit).collect();
+    let state = State::LeftBehind { branch, serves: restarted, others };
+    Some(match (restarted, called) {
+        (true, _) => Decision::act(state, vec![Step::MoveAside(branch)]),
+        (false, true) => Decision::act(state, vec![Step::Stop]),
+        (false, false) => soon(state),
+    })
 }
 
 /// The server runs and answers.

@@ -116,7 +116,9 @@ fn next(o: &Observation, planned: &BTreeSet<Unit>, history: &ClusterUuid) -> Vec
     match &o.juju.app.recovery {
         // By force: those who are left behind may have said long ago that they serve.
         Some(recovery) if recovery.forced => {
-            let restarted = recovery.members.iter().any(|unit| o.report_of(unit).is_some_and(|r| primary(&r)));
+            // One that was left behind before serves until it has heard that a person counts on its copy after all.
+            let serves = |report: Report| primary(&report) && report.branch >= branch(o);
+            let restarted = recovery.members.iter().any(|unit| o.report_of(unit).is_some_and(serves));
             // Nor is a cluster that lives after all given up for a copy of it: it may be seen, or say so itself.
             if restarted || !o.rivals.is_empty() || !objecting(o).is_empty() {
                 vec![Commit::CloseRecovery]
@@ -175,7 +177,7 @@ fn members(o: &Observation, history: &ClusterUuid) -> BTreeMap<Unit, Report> {
 }
 
 /// The branch that the application is on.
-fn branch(o: &Observation) -> Epoch {
+pub(super) fn branch(o: &Observation) -> Epoch {
     o.juju.app.history.as_ref().map_or(Epoch::default(), |history| history.branch)
 }
 
@@ -215,8 +217,11 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
         let lost = report.as_ref().is_some_and(|r| r.used_epoch < recovery.epoch && !answers(r));
         return if gone || spent || lost { vec![call(o, remaining)] } else { Vec::new() };
     }
-    let Verdict::Choose(unit, position) = verdict(o, recovery, &remaining, history) else {
-        return Vec::new();
+    let (unit, position) = match verdict(o, recovery, &remaining, history) {
+        Verdict::Choose(unit, position) => (unit, position),
+        // Those who are waited for no longer may have what is missing: when they are back, all are called.
+        Verdict::NoCopy if recovery.forced => return vec![Commit::CloseRecovery],
+        Verdict::NoCopy | Verdict::Unanswered(_) | Verdict::Foreign(..) | Verdict::Gone { .. } => return Vec::new(),
     };
     if recovery.forced && !unopposed(o, recovery) {
         return Vec::new();
@@ -287,12 +292,15 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
     };
     let best: Vec<_> = answers.iter().filter(|answer| rank(answer) == Some((on, seqno))).collect();
     if !recovery.forced {
-        let mut missing: BTreeSet<String> = best.iter().flat_map(|(_, _, a)| gone(o, members, a)).collect();
+        let since = best.iter().map(|(_, _, answer)| answer.view.since).max();
+        // Whoever had part in the last restart knows better than the others who could go on behind it: whom those saw before
+        // it was waited for then, or given up.
+        let latest = best.iter().filter(|(_, _, answer)| Some(answer.view.since) == since);
+        let mut missing: BTreeSet<String> = latest.flat_map(|(_, _, a)| gone(o, members, a)).collect();
         if on < branch(o) {
             missing.insert("the member that restarted the cluster by force".to_owned());
         }
         // A copy that had no part in the last restart knows nothing of those who had.
-        let since = best.iter().map(|(_, _, answer)| answer.view.since).max();
         if let Some(restart) = o.juju.app.restarted.as_ref().filter(|r| Some(r.epoch) > since) {
             if !members.contains(&restart.unit) {
                 missing.insert(restart.unit.to_string());

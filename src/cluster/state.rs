@@ -123,6 +123,10 @@ pub enum State {
     LeftBehind {
         /// The branch on which it went on.
         branch: Epoch,
+        /// Somebody serves there, and has a copy to give.
+        serves: bool,
+        /// Those who are on it.
+        others: Vec<Unit>,
     },
     /// The data here is another history than the application's.
     WrongHistory {
@@ -346,10 +350,23 @@ impl State {
                     "all members stopped, and {unit} holds history {here} where the cluster is {expected}: save what you need from it, then remove it"
                 ),
             ),
-            Self::LeftBehind { branch } => (
+            Self::LeftBehind { branch, serves: true, .. } => (
                 Level::Maintenance,
                 format!(
                     "the cluster was restarted by force without this unit (branch {branch}): its data is moved aside and it joins anew"
+                ),
+            ),
+            Self::LeftBehind { branch, others, .. } if others.is_empty() => (
+                Level::Blocked,
+                format!(
+                    "the cluster was restarted by force without this unit (branch {branch}), and nobody who went on is left: bring back a machine or volume{OR_FORCE}"
+                ),
+            ),
+            Self::LeftBehind { branch, others, .. } => (
+                Level::Waiting,
+                format!(
+                    "the cluster was restarted by force without this unit (branch {branch}), waiting for {} to serve{OR_FORCE}",
+                    list(others)
                 ),
             ),
             Self::WrongHistory { here, expected } => (
