@@ -10,6 +10,8 @@
     reason = "a test reads its settings, keeps time and stops where it fails"
 )]
 
+#[path = "simulation/branches.rs"]
+mod branches;
 #[path = "simulation/galera.rs"]
 mod galera;
 #[path = "simulation/hollow.rs"]
@@ -18,6 +20,8 @@ mod hollow;
 mod juju;
 #[path = "simulation/observe.rs"]
 mod observe;
+#[path = "simulation/person.rs"]
+mod person;
 #[path = "simulation/plan.rs"]
 mod plan;
 #[path = "simulation/power.rs"]
@@ -64,6 +68,12 @@ pub(crate) enum Planted {
     ForgetsTheView,
     /// The gate lets a view be restored beside the nil UUID.
     RestoresWithoutAHistory,
+    /// Who serves says nothing to a restart by force that leaves it behind.
+    NobodyObjects,
+    /// The servers of all branches find each other.
+    OneNameForAll,
+    /// Who was left behind joins with the copy that it has.
+    KeepsItsCopy,
 }
 
 /// What was seen in one run, or in many.
@@ -81,6 +91,14 @@ pub(crate) struct Stats {
     pub(crate) bootstraps: u64,
     pub(crate) recoveries: u64,
     pub(crate) credentials: u64,
+    /// Restarts by force: asked for, opened, and begun as a branch.
+    pub(crate) asked: u64,
+    pub(crate) forced: u64,
+    pub(crate) branches: u64,
+    /// Writes acknowledged by those who were left behind and did not know it yet.
+    pub(crate) given_up: u64,
+    /// For how long one of them served, with Juju and the newest branch in reach.
+    pub(crate) late_max: u64,
 }
 
 impl Stats {
@@ -99,6 +117,11 @@ impl Stats {
         self.bootstraps += other.bootstraps;
         self.recoveries += other.recoveries;
         self.credentials += other.credentials;
+        self.asked += other.asked;
+        self.forced += other.forced;
+        self.branches += other.branches;
+        self.given_up += other.given_up;
+        self.late_max = self.late_max.max(other.late_max);
     }
 }
 
@@ -110,6 +133,8 @@ struct Sum {
     writes: u64,
     stats: Stats,
     heals: Vec<u64>,
+    /// Waited for a person, who restarted them by force.
+    forced: u64,
     blocked: u64,
     blocked_for_nothing: u64,
     failed: Option<(u64, String)>,
@@ -123,6 +148,10 @@ impl Sum {
         self.stats.add(&outcome.stats);
         match outcome.ending {
             Ending::Healed(after) => self.heals.push(after),
+            Ending::Forced { newest_was_there } => {
+                self.forced += 1;
+                self.blocked_for_nothing += u64::from(newest_was_there);
+            }
             Ending::Blocked { newest_is_there } => {
                 self.blocked += 1;
                 self.blocked_for_nothing += u64::from(newest_is_there);
@@ -165,11 +194,20 @@ impl Sum {
             self.writes
         );
         println!(
-            "healthy when everything mended: {before}; the other {} healed in median {:.0} s, p99 {:.0} s, max {:.0} s; blocked as documented {}, of those with the newest write at hand {}",
+            "restarts by force: asked for {}, opened {}, begun {}; writes given up behind them {}; served on for {:.0} s at most",
+            s.asked,
+            s.forced,
+            s.branches,
+            s.given_up,
+            s.late_max as f64 / 1000.0
+        );
+        println!(
+            "healthy when everything mended: {before}; the other {} healed in median {:.0} s, p99 {:.0} s, max {:.0} s; healed by force {}; blocked as documented {}; of both with the newest write at hand {}",
             self.heals.len(),
             at(0.5) as f64 / 1000.0,
             at(0.99) as f64 / 1000.0,
             at(1.0) as f64 / 1000.0,
+            self.forced,
             self.blocked,
             self.blocked_for_nothing
         );
@@ -268,6 +306,9 @@ fn planted_mistakes_are_found() {
         (Planted::ForgetsTheView, "is lost", 800),
         (Planted::RestoresWithoutAHistory, "a new history beside", 800),
         (Planted::KeepsTheFlag, "", 200),
+        (Planted::NobodyObjects, "could object", 400),
+        (Planted::OneNameForAll, "mixed with", 400),
+        (Planted::KeepsItsCopy, "mixed with", 400),
     ] {
         let begin = Instant::now();
         let sum = many(1, within, Some(planted));

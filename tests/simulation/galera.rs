@@ -173,6 +173,11 @@ impl World {
                 }
                 machine.volume.saved_view = None;
                 node.view = None;
+                if from.is_some() {
+                    self.goes_on(unit);
+                }
+                let machine = self.machine(unit);
+                node.received = machine.volume.tip;
                 if let (Some(_), Some(history)) = (&from, machine.volume.halfway.take()) {
                     machine.volume.holds = Holds::History(history);
                 }

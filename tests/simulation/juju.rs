@@ -11,7 +11,7 @@ use juju_local::uniter::context::{Context, Kind};
 use juju_local::uniter::resolver::{Op, Wishes, next_op};
 use mariadb_galera::agent::{LOOK_EVERY, PASS_GAP, PASS_GAP_FAILED};
 use mariadb_galera::charm::{COMMIT_WITHIN, ROUNDS_MAX};
-use mariadb_galera::cluster::{Commit, Decision, Epoch, Juju, Level, Peers, Server, Step, Unit, decide};
+use mariadb_galera::cluster::{Commit, Decision, Epoch, Juju, Level, Peers, Recovery, Server, Step, Unit, decide};
 use mariadb_galera::invocation::{self, HookName, PEER_ENDPOINT};
 use mariadb_galera::model::peer_data;
 use mariadb_galera::node::{last_view, outage, shown};
@@ -28,7 +28,7 @@ pub(crate) const PEERS: u32 = 0;
 /// A hook or an agent's pass that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
-    number: u64,
+    pub(crate) number: u64,
     pub(crate) hook: Option<HookInfo>,
     pub(crate) context: Context,
     seen: Seen,
@@ -37,6 +37,8 @@ pub(crate) struct Running {
     /// The first half of a bootstrap is done: the permission is noted as used.
     pub(crate) noted: bool,
     pub(crate) refuse: bool,
+    /// What an action is about to write.
+    pub(crate) call: Option<Recovery>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +67,7 @@ pub(crate) fn model() -> State {
         name: APP.to_owned(),
         peers: [(PEER_ENDPOINT.to_owned(), "mariadb_galera_peers".to_owned())].into(),
         storage: [("data".to_owned(), data)].into(),
+        actions: [(super::person::ACTION.to_owned(), super::person::action())].into(),
         ..Charm::default()
     };
     state.add_application(APP, charm, "", &BTreeMap::new(), &BTreeMap::new()).expect("the name is free");
@@ -132,7 +135,7 @@ impl World {
     }
 
     /// Asks the resolver when something may have changed.
-    fn engine(&mut self, unit: &Unit) {
+    pub(crate) fn engine(&mut self, unit: &Unit) {
         if !self.reaches_controller(unit) {
             return;
         }
@@ -168,24 +171,28 @@ impl World {
                 self.version += 1;
                 self.after(0, Event::Links);
             }
-            Some(op @ (Op::Action(_) | Op::Skip)) => self.break_promise(format!("{unit}: nobody asked for {op:?}")),
+            Some(Op::Action(id)) => self.begin_action(unit, id),
+            Some(op @ Op::Skip) => self.break_promise(format!("{unit}: nobody asked for {op:?}")),
         }
     }
 
     fn begin(&mut self, unit: &Unit, hook: Option<HookInfo>) {
         self.stats.hooks += 1;
-        let me = name(unit);
-        let seen = hook.as_ref().map(|hook| Seen::now(&self.state, &me, hook)).unwrap_or_default();
         let kind = hook.clone().map_or(Kind::Commands, Kind::Hook);
-        let context = Context::new(&me, kind, self.state.clone());
+        let context = Context::new(&name(unit), kind, self.state.clone());
+        if hook.is_none() {
+            self.machine(unit).pass_wanted = false;
+        }
+        self.run(unit, hook, context);
+    }
+
+    pub(crate) fn run(&mut self, unit: &Unit, hook: Option<HookInfo>, context: Context) {
+        let seen = hook.as_ref().map(|hook| Seen::now(&self.state, &name(unit), hook)).unwrap_or_default();
         let machine = self.machine(unit);
         machine.hook_number += 1;
-        if hook.is_none() {
-            machine.pass_wanted = false;
-        }
         let refuse = std::mem::take(&mut machine.refuse_next);
         let number = machine.hook_number;
-        machine.hook = Some(Running { number, hook, context, seen, looked: None, noted: false, refuse });
+        machine.hook = Some(Running { number, hook, context, seen, looked: None, noted: false, refuse, call: None });
         let time = self.draw(20..250);
         self.after(time, Event::Hook(unit.clone(), number));
     }
@@ -206,6 +213,9 @@ impl World {
             self.say(format!("{unit}: {} is killed", running.context.kind.name()));
             self.fail(unit, &running);
             return;
+        }
+        if matches!(running.context.kind, Kind::Action { .. }) {
+            return self.act(unit, running);
         }
         let Some(mut looked) = running.looked.take() else {
             match self.first_look(unit, &running) {
@@ -379,9 +389,11 @@ impl World {
     fn fail(&mut self, unit: &Unit, running: &Running) {
         let (me, now) = (name(unit), self.seconds());
         self.stats.hooks_failed += 1;
-        match &running.hook {
-            Some(hook) => commit::failed(&mut self.state, &me, hook, now),
-            None => self.machine(unit).pass_failed = true,
+        self.excuse(unit);
+        match (&running.hook, &running.context.kind) {
+            (Some(hook), _) => commit::failed(&mut self.state, &me, hook, now),
+            (None, Kind::Action { .. }) => {}
+            (None, _) => self.machine(unit).pass_failed = true,
         }
         self.version += 1;
     }

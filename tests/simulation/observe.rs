@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use juju_local::model::Life;
 use mariadb_galera::cluster::{
     Answer, AppBag, Credentials, Epoch, Event as Called, Holds, Installed, Journal, Juju, LastView, MinClusterSize,
-    Node, Observation, Peers, Planned, Settings, TIME_TO_OBJECT_S, Unit, Volume,
+    Node, Observation, Peer, Peers, Planned, Settings, TIME_TO_OBJECT_S, Unit, Volume,
 };
 use mariadb_galera::model::peer_data::{self, Bag};
 
@@ -84,7 +84,20 @@ impl World {
             last_view: self.last_view(unit),
             aside: machine.volume.aside.clone(),
         };
-        Observation { me: unit.clone(), juju: juju.clone(), node, rivals: BTreeSet::new() }
+        let mut o = Observation { me: unit.clone(), juju: juju.clone(), node, rivals: BTreeSet::new() };
+        // Those whom a restart by force leaves behind are asked (`src/charm.rs`).
+        if let Some(recovery) = juju.app.recovery.as_ref().filter(|recovery| recovery.forced && juju.leader) {
+            let behind = o.reports().into_keys().filter(|other| !recovery.members.contains(other));
+            o.rivals = behind.filter(|other| self.says_primary(unit, other)).collect();
+        }
+        if let (Some(Planted::NobodyObjects), Peers::Known(peers)) = (self.planted, &mut o.juju.peers) {
+            for peer in peers.values_mut() {
+                if let Peer::Said(report) = peer {
+                    report.objects = Epoch::default();
+                }
+            }
+        }
+        o
     }
 
     /// What `src/node/last_view.rs` reads: the view on the volume's branch, or else on the one before.

@@ -29,6 +29,10 @@ pub(crate) enum Fault {
     FreezeMachine { pick: usize, last: Ms },
     /// The network falls into groups; one of them keeps the controller.
     Partition { sides: Vec<u8>, controller: u8, last: Ms },
+    /// The leader is cut off from the others, alone or with one of them. Juju reaches all, or the leader's side only.
+    CutLeaderOff { with: Option<usize>, juju_reaches_all: bool, last: Ms },
+    /// A person takes silence for loss, and runs `bootstrap-cluster force=true` so many times.
+    Force { tries: u8, pause: Ms },
     /// The running hook is killed, or the next one.
     KillHook { pick: usize },
     /// Juju refuses what the next hook writes.
@@ -58,6 +62,8 @@ impl Fault {
             Self::FreezeServer { .. } => "server frozen",
             Self::FreezeMachine { .. } => "machine frozen",
             Self::Partition { .. } => "partition",
+            Self::CutLeaderOff { .. } => "leader cut off",
+            Self::Force { .. } => "restart by force",
             Self::KillHook { .. } => "hook killed",
             Self::RefuseCommit { .. } => "commit refused",
             Self::Lead { .. } => "leader moved",
@@ -131,13 +137,60 @@ impl Plan {
         let mut faults: Vec<Timed> = (0..count)
             .map(|_| Timed { at: begin + rng.random_range(0..length), fault: draw(&mut rng, units) })
             .collect();
+        // A stream of its own for these: all other seeds stay what they were.
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x666f_7263);
+        let by_force =
+            if rng.random_ratio(1, 3) { by_force(&mut rng, units, begin, begin + length) } else { Vec::new() };
+        let last = by_force.iter().map(|timed| timed.at + 2 * MINUTE).max().unwrap_or_default();
+        faults.extend(by_force);
         faults.sort_by_key(|timed| timed.at);
-        Self { seed, units, faults, mend_at: begin + length }
+        Self { seed, units, faults, mend_at: last.max(begin + length) }
     }
 }
 
 fn pick<'a, T>(rng: &mut StdRng, items: &'a [T]) -> &'a T {
     &items[rng.random_range(0..items.len())]
+}
+
+/// A person loses patience: at any moment, when some stay away after a full stop, or when the leader has lost sight of the
+/// others.
+fn by_force(rng: &mut StdRng, units: u32, begin: Ms, end: Ms) -> Vec<Timed> {
+    let at = rng.random_range(begin..end);
+    let mut faults = Vec::new();
+    let mut patience = 0;
+    match rng.random_range(0..5) {
+        0 => {}
+        1 | 2 => {
+            let units = units as usize;
+            let first = rng.random_range(0..16);
+            let away = rng.random_range(1..=units.div_ceil(2));
+            let off = rng.random_range(90 * SECOND..6 * MINUTE);
+            let stagger = *pick(rng, &[0, 300, 2 * SECOND]);
+            // Those who stay away go first or last: they have less, or more, than the others.
+            let (one, other) = *pick(rng, &[(0, 0), (0, 4 * SECOND), (4 * SECOND, 0)]);
+            let picks = (first..first + away).collect();
+            faults.push(Timed { at: at + one, fault: Fault::PowerCut { picks, stagger, off } });
+            let picks = (first + away..first + units).collect();
+            faults.push(Timed { at: at + other, fault: Fault::PowerCut { picks, stagger, off: 2 * SECOND } });
+            patience = rng.random_range(20 * SECOND..2 * MINUTE);
+        }
+        _ => {
+            let with = rng.random_ratio(1, 3).then(|| rng.random_range(0..16));
+            let last = rng.random_range(MINUTE..5 * MINUTE);
+            let juju_reaches_all = rng.random_ratio(1, 2);
+            faults.push(Timed { at, fault: Fault::CutLeaderOff { with, juju_reaches_all, last } });
+            patience = rng.random_range(50 * SECOND..2 * MINUTE);
+            if rng.random_ratio(1, 3) {
+                // The one that went on goes in its turn.
+                let fault = Fault::Remove { pick: rng.random_range(0..16) };
+                let later = patience + rng.random_range(20 * SECOND..90 * SECOND);
+                faults.push(Timed { at: at + later, fault });
+            }
+        }
+    }
+    let (tries, pause) = (rng.random_range(1..=4), rng.random_range(5 * SECOND..50 * SECOND));
+    faults.push(Timed { at: at + patience, fault: Fault::Force { tries, pause } });
+    faults
 }
 
 fn draw(rng: &mut StdRng, units: u32) -> Fault {

@@ -13,12 +13,20 @@ const STAYS: Ms = 10 * SECOND;
 /// So long in a state that asks for a person is waiting for one.
 const BLOCKED_FOR: Ms = 6 * MINUTE;
 
+/// States whose status tells a person to run `bootstrap-cluster`, when nothing else moves.
+const REMEDIED: [&str; 2] = ["members-gone: ", "left-behind: "];
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// Healthy so many milliseconds after everything mended.
     Healed(Ms),
-    /// In the state that the documents name for what has happened; a person decides.
+    /// In a state whose remedy is a restart by force, and healthy behind that.
+    Forced {
+        /// As below, when the person decided.
+        newest_was_there: bool,
+    },
+    /// In another state that the documents name for what has happened; a person decides.
     Blocked {
         /// The newest acknowledged write is on a volume that is there: waiting was caution, and no more.
         newest_is_there: bool,
@@ -40,6 +48,7 @@ pub(crate) fn run(plan: &Plan, planted: Option<Planted>) -> Outcome {
     let mut world = World::new(plan.clone(), planted);
     world.at(SECOND, Event::Second);
     let (mut healthy_since, mut blocked_since) = (None, None);
+    let (mut decided, mut heal_until) = (None, plan.mend_at + HEAL_WITHIN);
     let ending = loop {
         let Some(event) = world.next() else {
             break Ending::Broken("nothing is left to happen".to_owned());
@@ -58,14 +67,26 @@ pub(crate) fn run(plan: &Plan, planted: Option<Planted>) -> Outcome {
         }
         let since = *healthy_since.get_or_insert(world.now);
         if health.is_ok() && world.now - since >= STAYS {
-            break Ending::Healed(since - plan.mend_at);
+            break match decided {
+                Some(newest_was_there) => Ending::Forced { newest_was_there },
+                None => Ending::Healed(since - plan.mend_at),
+            };
         }
         if !world.waits_for_a_person() {
             blocked_since = None;
         } else if world.now - *blocked_since.get_or_insert(world.now) >= BLOCKED_FOR {
-            break Ending::Blocked { newest_is_there: world.newest_is_there() };
+            let newest_is_there = world.newest_is_there();
+            if !REMEDIED.iter().any(|word| world.says(word)) {
+                break Ending::Blocked { newest_is_there };
+            }
+            // The remedy that the status names has to be one.
+            if decided.replace(newest_is_there).is_none() {
+                heal_until = world.now + HEAL_WITHIN;
+            }
+            blocked_since = None;
+            world.person(1, 0);
         }
-        if let (Err(why), true) = (health, world.now > plan.mend_at + HEAL_WITHIN) {
+        if let (Err(why), true) = (health, world.now > heal_until) {
             break Ending::Broken(format!("not healthy {} min after everything mended: {why}", HEAL_WITHIN / MINUTE));
         }
     };
@@ -87,9 +108,15 @@ impl World {
             Event::Apply(unit, pid) => self.apply_writes(&unit, pid),
             Event::Write => self.write(),
             // Faults that end after the mend would be faults after it.
-            Event::Fault(_) | Event::Power(..) | Event::Thaw(..) | Event::MendNetwork | Event::ControllerUp
+            Event::Fault(_)
+            | Event::Person(..)
+            | Event::Power(..)
+            | Event::Thaw(..)
+            | Event::MendNetwork
+            | Event::ControllerUp
                 if self.mended => {}
             Event::Fault(index) => self.fault(index),
+            Event::Person(tries, pause) => self.person(tries, pause),
             Event::Power(unit, switch) => self.power(&unit, switch),
             Event::Thaw(unit, whole) => self.thaw(&unit, whole),
             Event::MendNetwork => {
@@ -106,24 +133,29 @@ impl World {
             Event::Mend => self.mend(),
             Event::Second => {
                 self.leases();
+                self.watch_branches();
                 self.after(SECOND, Event::Second);
             }
         }
     }
 
     /// Whether every unit is in a state that the documents name for units that were removed and volumes that were lost
-    /// (`docs/cluster-states.md`): `members-gone`, `no-usable-copy` and `no-member-left`. Newcomers wait beside them.
+    /// (`docs/cluster-states.md`): `members-gone`, `left-behind` where nobody is left who went on, `no-usable-copy` and
+    /// `no-member-left`. Newcomers wait beside them.
     fn waits_for_a_person(&self) -> bool {
-        let said = |word: &str| {
-            let mut units = self.state.units.values();
-            units.any(|unit| unit.workload.message.starts_with(word))
-        };
         // A member whose machine died before its agent had looked at it as a full one: with whom it ran is not known.
         let unseen = self.state.units.values().any(|unit| {
             let message = &unit.workload.message;
             message.starts_with("members-gone: ") && message.contains("the member that gave the newest copy here")
         });
-        unseen || self.copies_went && (said("members-gone: ") || said("no-member-left: ") || said("no-usable-copy: "))
+        unseen
+            || self.copies_went
+                && REMEDIED.iter().chain(&["no-member-left: ", "no-usable-copy: "]).any(|word| self.says(word))
+    }
+
+    /// Whether any unit's status begins so.
+    fn says(&self, word: &str) -> bool {
+        self.state.units.values().any(|unit| unit.workload.message.starts_with(word))
     }
 
     fn newest_is_there(&self) -> bool {
@@ -144,7 +176,7 @@ pub(crate) fn shrink(plan: Plan, planted: Option<Planted>) -> Plan {
             .split_whitespace()
             .find(|w| ["lost:", "healthy", "components"].contains(w))
             .map_or_else(|| Some(String::new()), |word| Some(word.to_owned())),
-        Ending::Healed(_) | Ending::Blocked { .. } => None,
+        Ending::Healed(_) | Ending::Forced { .. } | Ending::Blocked { .. } => None,
     };
     let Some(wanted) = kind(&plan) else {
         return plan;

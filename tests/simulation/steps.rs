@@ -123,7 +123,8 @@ impl World {
                 self.stop(me);
                 let machine = self.machine(me);
                 machine.answer = None;
-                if machine.volume.holds != Holds::Nothing {
+                if machine.volume.holds != Holds::Nothing && self.planted != Some(Planted::KeepsItsCopy) {
+                    let machine = self.machine(me);
                     (machine.volume.holds, machine.volume.tip) = (Holds::Nothing, None);
                     machine.volume.halfway = None;
                     machine.volume.directory = false;
@@ -153,7 +154,9 @@ impl World {
             return;
         };
         let members = self.observation(me, juju).member_addresses().into_iter().collect();
-        let group = group_name(&formation.name, self.journal(me).branch);
+        let one_name = self.planted == Some(Planted::OneNameForAll);
+        let branch = if one_name { Epoch::default() } else { self.journal(me).branch };
+        let group = group_name(&formation.name, branch);
         let machine = self.machine(me);
         machine.files = Some(Files { members, group });
         if let Credentials::Known { generation, .. } = juju.app.credentials {
@@ -231,6 +234,7 @@ impl World {
         if !self.used.insert(epoch) {
             self.break_promise(format!("permission {epoch} is used a second time, by {me}"));
         }
+        self.restarts(me, epoch, juju);
         self.stats.bootstraps += 1;
         if self.planted != Some(Planted::ForgetsUsedEpoch) {
             self.journal(me).used_epoch = epoch;

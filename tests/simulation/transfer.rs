@@ -58,6 +58,9 @@ impl World {
             return;
         };
         let donor_pid = self.machines[&donor].pid;
+        if !incremental {
+            self.overwrites(unit, &donor);
+        }
         let time = if incremental { self.draw(800..4000) } else { self.draw(6000..45_000) };
         self.say(format!(
             "{unit}: receives {} from {donor}",

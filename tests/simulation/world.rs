@@ -12,6 +12,7 @@ use mariadb_galera::model::peer_data::Bag;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::branches::Branches;
 use super::galera::Process;
 use super::juju::Running;
 use super::plan::{Fault, Ms, Plan, clock};
@@ -155,6 +156,8 @@ pub(crate) enum Event {
     Apply(Unit, u64),
     Write,
     Fault(usize),
+    /// A person runs `bootstrap-cluster force=true`, so many times, with a pause in between.
+    Person(u8, Ms),
     Power(Unit, Switch),
     Thaw(Unit, bool),
     MendNetwork,
@@ -204,11 +207,12 @@ pub(crate) struct World {
     pub(crate) version: u64,
     pub(crate) machines: BTreeMap<Unit, Machine>,
     pub(crate) controller_up: bool,
-    /// The side of each unit's network; the controller's side.
-    pub(crate) sides: Option<(BTreeMap<Unit, u8>, u8)>,
+    /// The side of each unit's network; the controller's side, when it does not reach all.
+    pub(crate) sides: Option<(BTreeMap<Unit, u8>, Option<u8>)>,
     pub(crate) links: BTreeMap<(Unit, Unit), Link>,
     pub(crate) views: u64,
     pub(crate) writes: Writes,
+    pub(crate) branches: Branches,
     pub(crate) histories: u32,
     pub(crate) burst: u32,
     /// How many write-sets the caches hold.
@@ -295,7 +299,10 @@ impl World {
     /// Whether a unit's agent can talk to Juju.
     pub(crate) fn reaches_controller(&self, unit: &Unit) -> bool {
         let there = self.machines.get(unit).is_some_and(|m| m.powered && m.created && !m.frozen);
-        let side = self.sides.as_ref().is_none_or(|(sides, own)| sides.get(unit).copied().unwrap_or(0) == *own);
+        let side = self
+            .sides
+            .as_ref()
+            .is_none_or(|(sides, own)| own.is_none_or(|own| sides.get(unit).copied().unwrap_or(0) == own));
         self.controller_up && there && side
     }
 
@@ -315,6 +322,7 @@ impl World {
             links: BTreeMap::new(),
             views: 0,
             writes: Writes::default(),
+            branches: Branches::default(),
             histories: 0,
             burst: 0,
             cache,
@@ -417,9 +425,17 @@ impl World {
             }
             Fault::Partition { sides, controller, last } => {
                 let sides = self.machines.keys().enumerate().map(|(i, unit)| (unit.clone(), sides[i % sides.len()]));
-                self.sides = Some((sides.collect(), controller));
+                self.sides = Some((sides.collect(), Some(controller)));
                 self.after(last, Event::MendNetwork);
             }
+            Fault::CutLeaderOff { with, juju_reaches_all, last } => {
+                let leader = self.state.applications[super::juju::APP].leader.as_ref().map(unit_of);
+                let there = [leader, with.and_then(|pick| self.pick(pick))];
+                let sides = there.into_iter().flatten().map(|unit| (unit, 1));
+                self.sides = Some((sides.collect(), (!juju_reaches_all).then_some(1)));
+                self.after(last, Event::MendNetwork);
+            }
+            Fault::Force { tries, pause } => self.person(tries, pause),
             Fault::KillHook { pick } => {
                 if let Some(unit) = self.pick(pick) {
                     self.machine(&unit).kill_next_hook = true;

@@ -1,7 +1,7 @@
 //! What clients write. Every write has an identity of its own, because a lost one and its successor can have the same
 //! sequence number.
 
-use mariadb_galera::cluster::{ClusterUuid, LocalState, Unit};
+use mariadb_galera::cluster::{ClusterUuid, Epoch, LocalState, Unit};
 
 use super::juju::{APP, PEERS};
 use super::views::View;
@@ -12,36 +12,72 @@ use super::world::{Event, World};
 /// as soon as it has stopped serving.
 const CLIENTS_WRITE_BEFORE_THE_HISTORY_IS_OWNED: bool = false;
 
+#[derive(Debug)]
+struct Write {
+    before: Option<usize>,
+    seqno: u64,
+    history: ClusterUuid,
+    branch: Epoch,
+}
+
 /// All writes that there ever were.
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
-    /// The write before, the sequence number, the history.
-    all: Vec<(Option<usize>, u64, ClusterUuid)>,
-    /// The last one that a client was told is safe.
+    all: Vec<Write>,
+    /// The last one that a client was told is safe, on the newest branch.
     pub(crate) acknowledged: Option<usize>,
     pub(crate) count: u64,
 }
 
 impl Writes {
     pub(crate) fn add(&mut self, before: Option<usize>, history: ClusterUuid) -> usize {
-        let seqno = before.map_or(0, |b| self.all[b].1 + 1);
-        self.all.push((before, seqno, history));
+        let branch = before.map_or(Epoch::default(), |b| self.all[b].branch);
+        self.push(before, history, branch)
+    }
+
+    /// The first of a branch: from here on these are other writes than those of the branch before.
+    pub(crate) fn begin_branch(&mut self, before: usize, branch: Epoch) -> usize {
+        self.push(Some(before), self.all[before].history.clone(), branch)
+    }
+
+    fn push(&mut self, before: Option<usize>, history: ClusterUuid, branch: Epoch) -> usize {
+        let seqno = before.map_or(0, |b| self.all[b].seqno + 1);
+        self.all.push(Write { before, seqno, history, branch });
         self.all.len() - 1
     }
 
     pub(crate) fn seqno(&self, write: Option<usize>) -> u64 {
-        write.map_or(0, |w| self.all[w].1)
+        write.map_or(0, |w| self.all[w].seqno)
     }
 
     pub(crate) fn history(&self, write: usize) -> &ClusterUuid {
-        &self.all[write].2
+        &self.all[write].history
+    }
+
+    pub(crate) fn branch(&self, write: usize) -> Epoch {
+        self.all[write].branch
+    }
+
+    /// How far two copies are the same.
+    pub(crate) fn common(&self, one: usize, other: usize) -> u64 {
+        let (mut low, mut high) = (one, other);
+        while low != high {
+            if self.all[low].seqno > self.all[high].seqno {
+                std::mem::swap(&mut low, &mut high);
+            }
+            match self.all[high].before {
+                Some(before) => high = before,
+                None => return 0,
+            }
+        }
+        self.all[low].seqno
     }
 
     /// Whether a copy that ends with `tip` has this write.
     pub(crate) fn holds(&self, tip: usize, write: usize) -> bool {
         let mut at = tip;
-        while self.all[at].1 > self.all[write].1 {
-            match self.all[at].0 {
+        while self.all[at].seqno > self.all[write].seqno {
+            match self.all[at].before {
                 Some(before) => at = before,
                 None => return false,
             }
@@ -92,7 +128,10 @@ impl World {
                 self.after(lag, Event::Apply(member.clone(), pid));
             }
         }
-        if acknowledged {
+        if acknowledged && self.writes.branch(write) < self.branches.newest {
+            // Of those who were left behind and do not know it yet.
+            self.stats.given_up += 1;
+        } else if acknowledged {
             if self.writes.acknowledged.is_some_and(|w| !self.writes.holds(write, w)) {
                 self.break_promise(format!("{unit} writes without the writes acknowledged before"));
             }
