@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::identity::Unit;
+use super::identity::{Epoch, Unit};
 use super::observation::{Observation, Recovery};
 use super::recovery::{beginning, branch, next_epoch};
 use super::report::{DbInit, Holds, Report};
@@ -91,8 +91,13 @@ pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Reco
 /// them is no cluster that anybody else could join.
 fn none_went_on(o: &Observation) -> BTreeSet<Unit> {
     let reports = o.reports();
-    let behind = |report: &Option<Report>| report.as_ref().is_some_and(|report| report.branch < branch(o));
+    let behind = |report: &Option<Report>| report.as_ref().is_some_and(|report| !went_on(report, branch(o)));
     if reports.values().all(behind) { reports.into_keys().collect() } else { BTreeSet::new() }
+}
+
+/// Whether a unit has a copy of what is on this branch. A newcomer takes the branch before it has received anything.
+pub(super) fn went_on(report: &Report, branch: Epoch) -> bool {
+    report.branch >= branch && matches!(report.holds, Holds::History(_))
 }
 
 impl fmt::Display for Refusal {

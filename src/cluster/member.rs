@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::by_force::went_on;
 use super::decision::{Decision, Step};
 use super::formation;
 use super::identity::{ClusterUuid, Epoch, Unit};
@@ -277,7 +278,7 @@ fn left_behind(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     if called && o.node.server.primary().is_none() {
         return None;
     }
-    let on_it = |report: &Option<Report>| report.as_ref().is_some_and(|r| r.branch == branch);
+    let on_it = |report: &Option<Report>| report.as_ref().is_some_and(|report| went_on(report, branch));
     let others = reports.into_iter().filter(|(_, report)| on_it(report)).map(|(unit, _)| unit).collect();
     let state = State::LeftBehind { branch, serves: restarted, others };
     Some(match (restarted, called) {
