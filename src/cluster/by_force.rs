@@ -84,7 +84,7 @@ pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Reco
     if let Some(open) = open.filter(|open| open.forced && open.members == members) {
         return Err(Refusal::UnderWay(open.clone()));
     }
-    Ok(Recovery { epoch: next_epoch(o), members, chosen: None, forced: true })
+    Ok(Recovery { epoch: next_epoch(o), members, chosen: None, forced: true, from: Epoch::default() })
 }
 
 /// All units, when the last restart by force left all of them behind: those who went on are gone for good. What serves among

@@ -278,6 +278,10 @@ fn left_behind(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     if called && o.node.server.primary().is_none() {
         return None;
     }
+    let has_copy = |report: &Option<Report>| report.as_ref().is_none_or(|r| matches!(r.holds, Holds::History(_)));
+    if !called && !reports.values().any(has_copy) {
+        return Some(soon(State::NoUsableCopy));
+    }
     let on_it = |report: &Option<Report>| report.as_ref().is_some_and(|report| went_on(report, branch));
     let others = reports.into_iter().filter(|(_, report)| on_it(report)).map(|(unit, _)| unit).collect();
     let state = State::LeftBehind { branch, serves: restarted, others };

@@ -2,6 +2,7 @@
 //! Standard library only: no input or output, no clock, no randomness. The same observation gives the same decision,
 //! in production, in the stories of `tests/decide/` and wherever else the protocol is checked.
 
+mod branches;
 mod by_force;
 mod decision;
 mod formation;
@@ -13,6 +14,7 @@ mod recovery;
 mod report;
 mod state;
 
+pub use branches::Begins;
 pub use by_force::{Refusal, Word, forced_call};
 pub use decision::{Commit, Decision, Level, Status, Step};
 pub use identity::{ClusterUuid, Epoch, Position, Unit, group_name};

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::branches::Begins;
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
 use super::report::{Answer, DbInit, Holds, LastView, Report, Server};
 
@@ -149,6 +150,8 @@ pub struct History {
     pub branch: Epoch,
     /// The units whose copies were counted when the branch began: they hold nothing that it does not.
     pub kept: BTreeSet<Unit>,
+    /// Where its branches began.
+    pub begins: Begins,
 }
 
 /// A permission to restart the cluster, as it is remembered.
@@ -171,6 +174,8 @@ pub struct Recovery {
     pub chosen: Option<(Unit, Position)>,
     /// A person has decided that nobody else is waited for.
     pub forced: bool,
+    /// The branch that the chosen copy has really something of.
+    pub from: Epoch,
 }
 
 /// This machine.

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::branches::{Begins, Place};
 use super::decision::{Commit, Decision, Step};
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
 use super::observation::{History, JournalEntry, Observation, Planned, Recovery};
@@ -105,7 +106,12 @@ fn begun(o: &Observation, history: &ClusterUuid) -> Option<Commit> {
     }
     let recovery = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced && recovery.epoch == branch);
     let kept = recovery.map(|recovery| kept(o, recovery)).unwrap_or_default();
-    Some(Commit::History(History { uuid: history.clone(), epoch: branch, branch, kept }))
+    let mut begins = begins(o);
+    if let Some((from, (_, position))) = recovery.and_then(|recovery| Some((recovery.from, recovery.chosen.as_ref()?)))
+    {
+        begins.insert(branch, (from, position.seqno));
+    }
+    Some(Commit::History(History { uuid: history.clone(), epoch: branch, branch, kept, begins }))
 }
 
 /// What becomes of the recovery.
@@ -176,13 +182,18 @@ fn members(o: &Observation, history: &ClusterUuid) -> BTreeMap<Unit, Report> {
     members
 }
 
+/// Where the application's branches began.
+fn begins(o: &Observation) -> Begins {
+    o.juju.app.history.as_ref().map(|history| history.begins.clone()).unwrap_or_default()
+}
+
 /// The branch that the application is on.
 pub(super) fn branch(o: &Observation) -> Epoch {
     o.juju.app.history.as_ref().map_or(Epoch::default(), |history| history.branch)
 }
 
 fn call(o: &Observation, members: BTreeSet<Unit>) -> Commit {
-    Commit::Recovery(Recovery { epoch: next_epoch(o), members, chosen: None, forced: false })
+    Commit::Recovery(Recovery { epoch: next_epoch(o), members, chosen: None, forced: false, from: Epoch::default() })
 }
 
 /// Above every permission ever given or used.
@@ -217,8 +228,8 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
         let lost = report.as_ref().is_some_and(|r| r.used_epoch < recovery.epoch && !answers(r));
         return if gone || spent || lost { vec![call(o, remaining)] } else { Vec::new() };
     }
-    let (unit, position) = match verdict(o, recovery, &remaining, history) {
-        Verdict::Choose(unit, position) => (unit, position),
+    let (unit, position, from) = match verdict(o, recovery, &remaining, history) {
+        Verdict::Choose(unit, position, from) => (unit, position, from),
         // Those who are waited for no longer may have what is missing: when they are back, all are called.
         Verdict::NoCopy if recovery.forced => return vec![Commit::CloseRecovery],
         Verdict::NoCopy | Verdict::Unanswered(_) | Verdict::Foreign(..) | Verdict::Gone { .. } => return Vec::new(),
@@ -227,7 +238,7 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
         return Vec::new();
     }
     let chosen = Some((unit, position));
-    vec![Commit::Recovery(Recovery { members: remaining, chosen, ..recovery.clone() })]
+    vec![Commit::Recovery(Recovery { members: remaining, chosen, from, ..recovery.clone() })]
 }
 
 /// Those who would be left behind by the open restart by force, and say that they serve.
@@ -260,8 +271,8 @@ enum Verdict {
     NoCopy,
     /// The newest copies last ran together with others who have not answered, and who may have gone on without them.
     Gone { missing: Vec<String>, seqno: u64 },
-    /// This one restarts the cluster.
-    Choose(Unit, Position),
+    /// This one restarts the cluster, from what it has of this branch.
+    Choose(Unit, Position, Epoch),
 }
 
 fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, history: &ClusterUuid) -> Verdict {
@@ -286,11 +297,16 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
         return Verdict::Foreign(unit, here);
     }
     // The newest branch first: whoever began it may have acknowledged writes on it.
-    let rank = |(_, report, answer): &(&Unit, Report, Answer)| Some((report.branch, answer.position.as_ref()?.seqno));
-    let Some((on, seqno)) = answers.iter().filter_map(rank).max() else {
+    let begins = begins(o);
+    let place = |(_, report, answer): &(&Unit, Report, Answer)| {
+        Some(Place::of(&begins, report.branch, answer.position.as_ref()?.seqno))
+    };
+    let Some(newest) = answers.iter().filter_map(place).max() else {
         return Verdict::NoCopy;
     };
-    let best: Vec<_> = answers.iter().filter(|answer| rank(answer) == Some((on, seqno))).collect();
+    let seqno = newest.seqno;
+    let best: Vec<_> = answers.iter().filter(|answer| place(answer) == Some(newest)).collect();
+    let on = best.iter().map(|(_, report, _)| report.branch).max().unwrap_or_default();
     if !recovery.forced {
         let since = best.iter().map(|(_, _, answer)| answer.view.since).max();
         // Whoever had part in the last restart knows better than the others who could go on behind it: whom those saw before
@@ -324,7 +340,7 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
     let Some((.., unit)) = first else {
         return Verdict::Unanswered(best.iter().map(|(unit, ..)| (*unit).clone()).collect());
     };
-    Verdict::Choose(unit.clone(), Position { uuid: history.clone(), seqno })
+    Verdict::Choose(unit.clone(), Position { uuid: history.clone(), seqno }, newest.branch)
 }
 
 /// Those of a copy's last view who have not answered, and may hold writes that came after it.
@@ -358,9 +374,15 @@ fn gone(o: &Observation, answered: &BTreeSet<Unit>, answer: &Answer) -> Vec<Stri
 /// kept when that one began.
 fn kept(o: &Observation, recovery: &Recovery) -> BTreeSet<Unit> {
     let before = o.juju.app.history.as_ref().map(|history| history.kept.clone()).unwrap_or_default();
-    let on = branch(o);
+    let (on, begins) = (branch(o), begins(o));
+    let Some((_, chosen)) = &recovery.chosen else {
+        return BTreeSet::new();
+    };
+    let chosen = Place { branch: recovery.from, seqno: chosen.seqno };
     let counted = |r: &Report| {
-        r.answer.as_ref().is_some_and(|answer| answer.epoch == recovery.epoch && answer.position.is_some())
+        let answer = r.answer.as_ref().filter(|answer| answer.epoch == recovery.epoch);
+        let position = answer.and_then(|answer| answer.position.as_ref());
+        position.is_some_and(|at| Place::of(&begins, r.branch, at.seqno).is_part_of(&begins, chosen))
     };
     let members = recovery.members.iter();
     members

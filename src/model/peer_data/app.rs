@@ -28,6 +28,9 @@ struct HistoryText {
     branch: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     kept: Vec<String>,
+    /// By branch: which one it began behind, and at which sequence number.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    begins: BTreeMap<u32, (u32, u64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +42,8 @@ struct RecoveryText {
     chosen: Option<ChosenText>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     forced: bool,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    from: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -109,6 +114,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                     epoch: Epoch(h.epoch),
                     branch: Epoch(h.branch),
                     kept: h.kept.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
+                    begins: h.begins.into_iter().map(|(on, (from, at))| (Epoch(on), (Epoch(from), at))).collect(),
                 })
             })
             .transpose()?,
@@ -123,6 +129,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                     members: r.members.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
                     chosen: r.chosen.map(|c| Ok::<_, String>((c.unit.parse()?, c.position.parse()?))).transpose()?,
                     forced: r.forced,
+                    from: Epoch(r.from),
                 })
             })
             .transpose()?,
@@ -156,6 +163,7 @@ pub fn write_history(history: &History) -> Bag {
         epoch: history.epoch.0,
         branch: history.branch.0,
         kept: history.kept.iter().map(ToString::to_string).collect(),
+        begins: history.begins.iter().map(|(branch, (from, behind))| (branch.0, (from.0, *behind))).collect(),
     };
     entry("history", json(&text))
 }
@@ -170,6 +178,7 @@ pub fn write_recovery(recovery: Option<&Recovery>) -> Bag {
             .as_ref()
             .map(|(unit, position)| ChosenText { unit: unit.to_string(), position: position.to_string() }),
         forced: r.forced,
+        from: r.from.0,
     });
     let mut bag = entry("recovery", text.map(|text| json(&text)).unwrap_or_default());
     if let Some(recovery) = recovery {
@@ -211,12 +220,14 @@ mod tests {
             members: ["db/0".parse().unwrap()].into(),
             chosen: Some(("db/0".parse().unwrap(), format!("{UUID}:5").parse().unwrap())),
             forced: true,
+            from: Epoch(1),
         };
         let history = History {
             uuid: UUID.parse().unwrap(),
             epoch: Epoch(2),
             branch: Epoch(2),
             kept: ["db/0".parse().unwrap()].into(),
+            begins: [(Epoch(2), (Epoch(0), 440))].into(),
         };
         let mut bag = write_formation(&formation);
         bag.extend(write_history(&history));
