@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use super::branches::Place;
 use super::identity::{Epoch, Unit};
 use super::observation::{Observation, Recovery};
-use super::recovery::{beginning, branch, next_epoch};
+use super::recovery::{beginning, begins, branch, next_epoch};
 use super::report::{DbInit, Holds, Report};
 
 /// What comes back from a unit that is asked, now, how it stands.
@@ -91,13 +92,16 @@ pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Reco
 /// them is no cluster that anybody else could join.
 fn none_went_on(o: &Observation) -> BTreeSet<Unit> {
     let reports = o.reports();
-    let behind = |report: &Option<Report>| report.as_ref().is_some_and(|report| !went_on(report, branch(o)));
+    let behind = |report: &Option<Report>| report.as_ref().is_some_and(|report| !went_on(o, report));
     if reports.values().all(behind) { reports.into_keys().collect() } else { BTreeSet::new() }
 }
 
-/// Whether a unit has a copy of what is on this branch. A newcomer takes the branch before it has received anything.
-pub(super) fn went_on(report: &Report, branch: Epoch) -> bool {
-    report.branch >= branch && matches!(report.holds, Holds::History(_))
+/// Whether a unit has a copy of what is on the application's branch, or may have. A newcomer takes the branch before it has
+/// received anything, and so does one that follows: it has said so when it was asked for its position.
+pub(super) fn went_on(o: &Observation, report: &Report) -> bool {
+    let position = report.answer.as_ref().and_then(|answer| answer.position.as_ref());
+    let on = position.map_or(report.branch, |at| Place::of(&begins(o), report.branch, at.seqno).branch);
+    on >= branch(o) && matches!(report.holds, Holds::History(_))
 }
 
 impl fmt::Display for Refusal {

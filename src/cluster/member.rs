@@ -282,7 +282,7 @@ fn left_behind(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     if !called && !reports.values().any(has_copy) {
         return Some(soon(State::NoUsableCopy));
     }
-    let on_it = |report: &Option<Report>| report.as_ref().is_some_and(|report| went_on(report, branch));
+    let on_it = |report: &Option<Report>| report.as_ref().is_some_and(|report| went_on(o, report));
     let others = reports.into_iter().filter(|(_, report)| on_it(report)).map(|(unit, _)| unit).collect();
     let state = State::LeftBehind { branch, serves: restarted, others };
     Some(match (restarted, called) {

@@ -183,7 +183,7 @@ fn members(o: &Observation, history: &ClusterUuid) -> BTreeMap<Unit, Report> {
 }
 
 /// Where the application's branches began.
-fn begins(o: &Observation) -> Begins {
+pub(super) fn begins(o: &Observation) -> Begins {
     o.juju.app.history.as_ref().map(|history| history.begins.clone()).unwrap_or_default()
 }
 
@@ -214,7 +214,7 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
     if remaining.is_empty() {
         return vec![Commit::CloseRecovery];
     }
-    if let Some((chosen, _)) = &recovery.chosen {
+    if let Some((chosen, position)) = &recovery.chosen {
         let report = o.report_of(chosen);
         let gone = !planned.contains(chosen);
         // The permission was used and the server stands still again, or looks for others who wait for it: only a new call
@@ -223,8 +223,11 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
             let out = r.server.primary().is_none() && (r.server == Server::Stopped || r.stalled);
             r.used_epoch >= recovery.epoch && out
         });
-        // Or it cannot be used any more: the volume that it was given for was lost, and with it the answer.
-        let answers = |r: &Report| r.answer.as_ref().is_some_and(|answer| answer.epoch == recovery.epoch);
+        // Or it cannot be used any more: the volume that it was given for was lost, and the answer with it, or another given.
+        let answers = |r: &Report| {
+            let answer = r.answer.as_ref().filter(|answer| answer.epoch == recovery.epoch);
+            answer.is_some_and(|answer| answer.position.as_ref() == Some(position))
+        };
         let lost = report.as_ref().is_some_and(|r| r.used_epoch < recovery.epoch && !answers(r));
         return if gone || spent || lost { vec![call(o, remaining)] } else { Vec::new() };
     }
