@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::cluster::{Node, Observation, Recovery, Report, Server, TIME_TO_OBJECT_S, Unit, Word, forced_call};
+use crate::cluster::{
+    Node, Observation, Recovery, Report, Server, TIME_TO_OBJECT_S, Unit, Word, forced_call, none_went_on,
+};
 use crate::juju::{action, relation};
 use crate::mariadb::{Paths, start};
 use crate::model::peer_data;
@@ -57,7 +59,10 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     let lost: Vec<&Seen> = seen.iter().filter(|s| !s.answers()).collect();
     let missing = missing(&o, &lost);
     if !force {
-        let price = if missing.is_empty() {
+        let price = if !none_went_on(&o).is_empty() {
+            "those who went on after the last restart by force are gone: bring back a machine or volume of theirs if there is any way to"
+                .to_owned()
+        } else if missing.is_empty() {
             "every unit answers, so the cluster is restarted without this action as soon as all have reported their positions; see juju status"
                 .to_owned()
         } else {

@@ -90,7 +90,10 @@ pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Reco
 
 /// All units, when the last restart by force left all of them behind: those who went on are gone for good. What serves among
 /// them is no cluster that anybody else could join.
-fn none_went_on(o: &Observation) -> BTreeSet<Unit> {
+pub fn none_went_on(o: &Observation) -> BTreeSet<Unit> {
+    if branch(o) == Epoch::default() {
+        return BTreeSet::new();
+    }
     let reports = o.reports();
     let behind = |report: &Option<Report>| report.as_ref().is_some_and(|report| !went_on(o, report));
     if reports.values().all(behind) { reports.into_keys().collect() } else { BTreeSet::new() }
@@ -101,7 +104,9 @@ fn none_went_on(o: &Observation) -> BTreeSet<Unit> {
 pub(super) fn went_on(o: &Observation, report: &Report) -> bool {
     let position = report.answer.as_ref().and_then(|answer| answer.position.as_ref());
     let on = position.map_or(report.branch, |at| Place::of(&begins(o), report.branch, at.seqno).branch);
-    on >= branch(o) && matches!(report.holds, Holds::History(_))
+    // What a server serves counts, whatever its files say at this moment.
+    let serves = report.server.primary().is_some() && report.branch >= branch(o);
+    serves || (on >= branch(o) && matches!(report.holds, Holds::History(_)))
 }
 
 impl fmt::Display for Refusal {

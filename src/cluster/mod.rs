@@ -15,7 +15,7 @@ mod report;
 mod state;
 
 pub use branches::Begins;
-pub use by_force::{Refusal, Word, forced_call};
+pub use by_force::{Refusal, Word, forced_call, none_went_on};
 pub use decision::{Commit, Decision, Level, Status, Step};
 pub use identity::{ClusterUuid, Epoch, Position, Unit, group_name};
 pub use judgement::{judge, sentence};
