@@ -65,7 +65,10 @@ pub fn run() -> anyhow::Result<()> {
         let expected = note.as_ref().and_then(|n| n.expected.clone());
         let unit = note.as_ref().map(|n| n.unit.clone()).unwrap_or_default();
         let doubted = doubt.look(begin.elapsed(), &server);
-        *seen.lock().unwrap_or_else(PoisonError::into_inner) = look(&unit, &server, expected.as_deref(), doubted);
+        let mut look = look(&unit, &server, expected.as_deref(), doubted);
+        // Read behind the server: it goes before its branch changes, and never is on a newer one than is told here.
+        look.live.branch = journal::read(&paths).entry().map(|entry| entry.branch.0);
+        *seen.lock().unwrap_or_else(PoisonError::into_inner) = look;
         // At once, whatever becomes of Juju: it is asked for when everything has stopped.
         let names = note.as_ref().map(|n| n.units.clone()).unwrap_or_default();
         let restart = note.as_ref().map_or(0, |n| n.restart);

@@ -8,6 +8,13 @@ use super::identity::Epoch;
 /// Where branches begin: behind which position of which other branch.
 pub type Begins = BTreeMap<Epoch, (Epoch, u64)>;
 
+/// Whether who is part of a primary component on this branch stands in the way of a restart by one whose copy is on `own`:
+/// not if a person's decision has left it behind already. Its group has another name, and `own` holds what went on. One that
+/// cannot say what it serves does.
+pub fn stands_in_the_way(serves: Option<Epoch>, own: Epoch) -> bool {
+    serves.is_none_or(|branch| branch >= own)
+}
+
 /// A copy's place: the branch that it has really something of, and its sequence number there. Orders copies by what a
 /// restart by force may count on: the newest branch first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +72,13 @@ mod tests {
         assert_eq!(place(4, 20), Place { branch: Epoch(0), seqno: 20 });
         assert_eq!(place(6, 39), Place { branch: Epoch(0), seqno: 39 });
         assert!(place(0, 40) > place(6, 39) && place(2, 21) > place(0, 40));
+    }
+
+    #[test]
+    fn only_who_was_left_behind_is_not_in_the_way() {
+        let in_the_way = |serves: Option<u32>, own| stands_in_the_way(serves.map(Epoch), Epoch(own));
+        assert!(in_the_way(Some(0), 0) && in_the_way(Some(4), 2) && in_the_way(None, 4));
+        assert!(!in_the_way(Some(0), 2));
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod recovery;
 mod report;
 mod state;
 
-pub use branches::Begins;
+pub use branches::{Begins, stands_in_the_way};
 pub use by_force::{Refusal, Word, forced_call, none_went_on};
 pub use decision::{Commit, Decision, Level, Status, Step};
 pub use identity::{ClusterUuid, Epoch, Position, Unit, group_name};

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::live::{self, Asked};
 use super::{Secrets, Wanted, agent_service, configure, departure, doorway, journal, last_view, observe, outage};
-use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step};
+use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step, stands_in_the_way};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
 use crate::mariadb::{Paths, account, halfway, install, service};
@@ -164,7 +164,8 @@ fn bootstrap(
 ) -> anyhow::Result<Option<String>> {
     let paths = hands.paths;
     let me = hands.wanted.context("cannot bootstrap: the address or the cluster's name is not known yet")?;
-    let used = journal::read(paths).entry().cloned().context("cannot read the journal on the data volume")?.used_epoch;
+    let entry = journal::read(paths).entry().cloned().context("cannot read the journal on the data volume")?;
+    let used = entry.used_epoch;
     if used >= epoch {
         return Ok(Some(format!("permission {epoch} was used already")));
     }
@@ -188,6 +189,7 @@ fn bootstrap(
                 return Ok(Some(format!("{} at {address} is about to bootstrap", live.unit)));
             }
             Asked::Said(live) if !live.primary => {}
+            Asked::Said(live) if !stands_in_the_way(live.branch.map(Epoch), entry.branch) => {}
             Asked::Said(live) => return Ok(Some(format!("{} at {address} is part of a primary component", live.unit))),
             Asked::Unclear(why) => return Ok(Some(why)),
         }

@@ -29,6 +29,9 @@ pub struct Live {
     pub seqno: Option<u64>,
     /// The number of its view.
     pub conf_id: Option<u64>,
+    /// The branch of the history that it serves or holds, when it can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<u32>,
     /// Members in its view.
     pub size: u32,
     /// Their addresses.

@@ -4,14 +4,14 @@ use juju_local::model::Owner;
 use juju_local::uniter::context::{Context, SecretChange};
 use mariadb_galera::cluster::{
     Answer, Commit, Credentials, DbInit, Epoch, Holds, JournalEntry, Juju, LastView, Position, Recovery, Step, Unit,
-    group_name,
+    group_name, stands_in_the_way,
 };
 use mariadb_galera::model::peer_data::{self, Bag, CredentialsText};
 
 use super::Planted;
 use super::juju::{APP, PEERS, Running};
 use super::plan::{Ms, SECOND};
-use super::world::{Files, Permission, World};
+use super::world::{Files, Machine, Permission, World};
 
 const LABEL: &str = "database-peers.mariadb-galera.app";
 
@@ -219,11 +219,15 @@ impl World {
         if !fits {
             return Done::No("the data is not what the permission is for".to_owned());
         }
+        let in_the_way = |other: &Machine| {
+            let serves = other.volume.journal.as_ref().map(|theirs| theirs.branch);
+            stands_in_the_way(serves, entry.branch)
+        };
         let rival = self.machines.iter().find(|(other, m)| {
             *other != me
                 && ask.contains(&m.address)
                 && self.reaches(me, other)
-                && (self.server(other).primary().is_some() || m.bootstraps())
+                && (m.bootstraps() || self.server(other).primary().is_some() && in_the_way(m))
         });
         if let Some((other, _)) = rival {
             return Done::No(format!("{other} is part of a primary component, or about to bootstrap one"));

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use mariadb_galera::cluster::{
     Answer, AppBag, Credentials, DbInit, Epoch, Holds, Installed, Journal, JournalEntry, LastView, LocalState,
-    Position, Server, Step, Unit,
+    Position, Server, Step, Unit, stands_in_the_way,
 };
 
 use super::galera::{View, answers};
 use super::promise::{Planted, Promise};
-use super::world::World;
+use super::world::{Machine, World};
 
 impl World {
     pub(crate) fn journal(&mut self, me: &Unit) -> &mut JournalEntry {
@@ -139,13 +139,18 @@ impl World {
             Holds::Unclear(_) => from.is_none() && !interrupted,
             Holds::History(_) => from.is_none(),
         };
+        let own = machine.node.journal.entry().map_or(Epoch::default(), |entry| entry.branch);
+        let stands = |other: &Machine| {
+            let serves = other.node.journal.entry().map(|entry| entry.branch);
+            other.node.server.primary().is_some() && stands_in_the_way(serves, own)
+        };
         let rival = self.machines.iter().any(|(other, machine)| {
             let asked = machine.node.address.is_some_and(|address| ask.contains(&address));
             other != me
                 && asked
                 && machine.powered
                 && self.reaches(me, other)
-                && (machine.node.server.primary().is_some() || machine.hook.as_ref().is_some_and(|hook| hook.noted))
+                && (stands(machine) || machine.hook.as_ref().is_some_and(|hook| hook.noted))
         });
         let overlooks = self.planted == Some(Planted::OverlooksData);
         if (in_the_way && !overlooks) || (rival && self.planted != Some(Planted::AsksNobody)) {
