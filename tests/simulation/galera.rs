@@ -34,6 +34,9 @@ pub(crate) struct Node {
     /// In a component that the group layer calls primary, and in which nobody has the data: it serves nobody, ends never,
     /// and takes in whoever comes (seen with Galera 26.4, `docs/facts.md`).
     pub(crate) hollow: Option<View>,
+    /// Nobody in its last view had the data: those who were in it lost sight of each other, and when all are back together
+    /// they are what they were.
+    pub(crate) was_hollow: bool,
     /// It was in some primary component, hollow ones included: it looks for the others for ever.
     pub(crate) arrived: bool,
     /// The last write that it has received; the volume's tip follows.
@@ -154,6 +157,7 @@ impl World {
             // The gate (`src/node/saved_view.rs`): what was saved by one that was still receiving is not restored.
             view: machine.volume.saved_view.clone().filter(|view| machine.volume.full_in == Some(view.id)),
             hollow: None,
+            was_hollow: false,
             arrived: false,
             received: machine.volume.tip,
             open: false,

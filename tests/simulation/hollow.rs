@@ -19,7 +19,8 @@ impl World {
         self.say(format!("view {} of {names}, of whom nobody has the data", view.id));
         for unit in side {
             let node = self.machine(unit).node_mut().expect("it is up");
-            (node.hollow, node.arrived, node.primary) = (Some(view.clone()), true, false);
+            (node.hollow, node.was_hollow) = (Some(view.clone()), false);
+            (node.arrived, node.primary) = (true, false);
             if node.state != LocalState::Joining || node.transfer.is_none() {
                 node.state = LocalState::Undefined;
             }
@@ -51,8 +52,12 @@ impl World {
                 true
             }
             None => {
+                // To the group layer it is the last primary view, and the one before it is forgotten.
                 for unit in side {
-                    self.machine(unit).node_mut().expect("it is up").hollow = None;
+                    let node = self.machine(unit).node_mut().expect("it is up");
+                    if let Some(lost) = node.hollow.take() {
+                        (node.view, node.was_hollow) = (Some(lost), true);
+                    }
                 }
                 false
             }

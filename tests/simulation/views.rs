@@ -165,7 +165,9 @@ impl World {
             return;
         };
         let back = view.members.iter().all(|u| side.contains(u) && last(self, u).is_some_and(|v| v.id == view.id));
-        if back && !view.members.is_empty() {
+        if back && view.members.iter().any(|u| self.machines[u].node().is_some_and(|n| n.was_hollow)) {
+            self.become_hollow(side);
+        } else if back && !view.members.is_empty() {
             self.stats.restored += 1;
             self.form(&view.members.clone(), side);
         }
@@ -205,7 +207,7 @@ impl World {
             let machine = self.machine(unit);
             machine.volume.saved_view = Some(view.clone());
             let node = machine.node_mut().expect("it is up");
-            node.view = Some(view.clone());
+            (node.view, node.was_hollow) = (Some(view.clone()), false);
             let was_receiving = node.primary && node.state == LocalState::Joining;
             (node.primary, node.arrived) = (true, true);
             if own == Some(tip) {
