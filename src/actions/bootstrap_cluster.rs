@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::cluster::{
-    Node, Observation, Recovery, Report, Server, TIME_TO_OBJECT_S, Unit, Word, forced_call, none_went_on,
+    Epoch, Node, Observation, Recovery, Report, Server, TIME_TO_OBJECT_S, Unit, Word, forced_call, none_went_on,
 };
 use crate::juju::{action, relation};
 use crate::mariadb::{Paths, start};
@@ -30,7 +30,7 @@ impl Seen {
 
     fn word(&self) -> Word {
         match &self.asked {
-            Some(Asked::Said(live)) if live.primary => Word::Primary,
+            Some(Asked::Said(live)) if live.primary => Word::Primary(live.branch.map(Epoch)),
             Some(Asked::Said(_)) => Word::Out,
             Some(Asked::Unclear(why)) => Word::Unclear(why.clone()),
             Some(Asked::Nobody) | None => Word::Silence,

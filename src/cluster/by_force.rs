@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::branches::Place;
+use super::branches::{Place, stands_in_the_way};
 use super::identity::{Epoch, Unit};
 use super::observation::{Observation, Recovery};
 use super::recovery::{beginning, begins, branch, next_epoch};
@@ -13,8 +13,8 @@ use super::report::{DbInit, Holds, Report};
 /// What comes back from a unit that is asked, now, how it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// It is part of a primary component.
-    Primary,
+    /// It is part of a primary component, on this branch, if it can tell.
+    Primary(Option<Epoch>),
     /// It answers, and is part of none.
     Out,
     /// Something runs there, and does not say what.
@@ -52,25 +52,27 @@ pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Reco
     let history = beginning(o).filter(|_| o.juju.app.history.is_some()).ok_or(Refusal::NotFormed)?;
     let left_behind = none_went_on(o);
     for (unit, word) in words {
-        if left_behind.contains(unit) && *word == Word::Primary {
-            continue;
-        }
         let says_primary = || o.report_of(unit).is_some_and(|report| report.server.primary().is_some());
         match word {
-            Word::Primary => return Err(Refusal::Lives(unit.clone())),
+            // Whoever went on is gone, or does not serve: nobody can join those who were left behind.
+            Word::Primary(_) if left_behind.contains(unit) => {}
+            Word::Primary(serves) if !stands_in_the_way(*serves, branch(o)) => {}
+            Word::Primary(_) => return Err(Refusal::Lives(unit.clone())),
             Word::Unclear(why) => return Err(Refusal::Unclear(unit.clone(), why.clone())),
             Word::Out if says_primary() => return Err(Refusal::NotTold(unit.clone())),
             Word::Out | Word::Silence => {}
         }
     }
-    let answers = |unit: &Unit| matches!(words.get(unit), Some(Word::Out | Word::Primary));
+    let answers = |unit: &Unit| matches!(words.get(unit), Some(Word::Out | Word::Primary(_)));
     let open = o.juju.app.recovery.as_ref();
     if let Some((chosen, _)) = open.and_then(|recovery| recovery.chosen.as_ref()) {
         if words.contains_key(chosen) && !answers(chosen) {
             return Err(Refusal::MayRestart(chosen.clone()));
         }
     }
-    if !o.node.stalled && o.node.answer.is_none() && !left_behind.contains(&o.me) {
+    let behind =
+        |unit| matches!(words.get(unit), Some(Word::Primary(serves)) if !stands_in_the_way(*serves, branch(o)));
+    if !o.node.stalled && o.node.answer.is_none() && !left_behind.contains(&o.me) && !behind(&o.me) {
         return Err(Refusal::TooSoon);
     }
     let member = |unit: &Unit| {

@@ -88,7 +88,7 @@ impl World {
         if !self.reaches(me, other) || !self.machines[other].installed {
             Word::Silence
         } else if self.server(other).primary().is_some() {
-            Word::Primary
+            Word::Primary(self.machines[other].volume.journal.as_ref().map(|entry| entry.branch))
         } else {
             Word::Out
         }
@@ -96,7 +96,7 @@ impl World {
 
     /// Whether a unit that is asked over the network says that it serves.
     pub(crate) fn says_primary(&self, me: &Unit, other: &Unit) -> bool {
-        self.word(me, other) == Word::Primary
+        matches!(self.word(me, other), Word::Primary(_))
     }
 
     /// The action ends, and Juju takes what it wrote or refuses it.

@@ -192,8 +192,10 @@ impl World {
     /// What is sent to a member with an older copy fits only on a copy of the same writes.
     fn check_content(&mut self, unit: &Unit, turns: &[(Epoch, u64)]) {
         let machine = &self.machines[unit];
-        let same = turns.starts_with(&machine.turns);
-        let before = turns.get(machine.turns.len()).is_none_or(|(_, seqno)| machine.seqno <= *seqno);
+        // Where it turned away and has received nothing since, it has nothing that the others have not.
+        let own: Vec<_> = machine.turns.iter().copied().filter(|(_, behind)| *behind < machine.seqno).collect();
+        let same = turns.starts_with(&own);
+        let before = turns.get(own.len()).is_none_or(|(_, seqno)| machine.seqno <= *seqno);
         if !same || !before {
             self.break_promise(
                 Promise::WritesSurvive,

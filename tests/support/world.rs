@@ -447,7 +447,8 @@ impl World {
         let o = self.observe(leader);
         let word = |unit: &Unit| match self.machines.get(unit) {
             Some(machine) if machine.powered && self.reaches(leader, unit) => {
-                if machine.node.server.primary().is_some() { Word::Primary } else { Word::Out }
+                let serves = machine.node.journal.entry().map(|entry| entry.branch);
+                if machine.node.server.primary().is_some() { Word::Primary(serves) } else { Word::Out }
             }
             Some(_) | None => Word::Silence,
         };
