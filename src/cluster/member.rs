@@ -181,14 +181,16 @@ fn join(o: &Observation, formation: &Formation) -> Decision {
     let gone = |planned: &BTreeSet<Unit>| !planned.contains(&formation.founder) && !o.sees(&formation.founder);
     let founder_gone = matches!(&o.juju.planned, Planned::Known(planned) if gone(planned)) && o.history().is_none();
     let owned = o.juju.app.history.is_some();
-    if (owned || founder_gone) && no_member_is_left(o) && o.node.server.synced().is_none() {
+    // A full member already, which has not said so: nothing is missing.
+    let serves = o.node.server.synced().is_some();
+    if (owned || founder_gone) && no_member_is_left(o) && !serves {
         // As long as it looks for the founder, nobody can found anew.
         let looks = !owned && o.node.stalled && o.node.server == Server::Starting;
         let state = State::NoMemberLeft(expected);
         return if looks { Decision::act(state, vec![Step::Stop]) } else { Decision::wait(state) };
     }
     // With nobody to look for, the server would look for itself alone, and for ever.
-    if o.other_addresses().is_empty() {
+    if o.other_addresses().is_empty() && !serves {
         return Decision::wait(State::WaitingForFounder(formation.founder.clone()));
     }
     match &o.node.server {
