@@ -8,15 +8,16 @@ use anyhow::Context as _;
 use crate::cluster::{
     Commit, Decision, Event, Level, Node, Observation, State, Status, Step, Unit, decide, judge, objecting,
 };
-use crate::host::clock::Moment;
+use crate::host::clock::{self, Moment};
 use crate::invocation::{self, HookName};
 use crate::juju::{self, log};
 use crate::mariadb::{Paths, install};
 use crate::model::observe::Model;
-use crate::model::{credentials, observe, publish};
+use crate::model::{credentials, observe, publish, s3};
 use crate::node::act::{Hands, Outcome, act};
 use crate::node::quiet::{self, Quiet};
-use crate::node::{Wanted, agent_service, departure, live, shown};
+use crate::node::stores::Stores;
+use crate::node::{Wanted, agent_service, bring, departure, live, shown, work};
 use crate::translate;
 
 /// A founding takes a few looks; a pass that still finds new things to do after so many goes on in the next hook.
@@ -52,7 +53,8 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     }
     quiet::forget(&paths)?;
     let seen = Moment::now();
-    let model = observe::observe(&me, event)?;
+    let mut model = observe::observe(&me, event)?;
+    model.juju.now_s = u64::try_from(clock::now().unix_seconds()).unwrap_or(0);
     let mut pass = pass(&paths, &model);
     if seen.elapsed() > COMMIT_WITHIN {
         pass.now.commits.clear();
@@ -61,6 +63,12 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     let wrote = publish(&paths, &model, &mut pass)?;
     if !wrote && pass.found_nothing_to_do() {
         quiet::remember(&paths, &Quiet::new(model.unannounced(), &pass.observation.node))?;
+    }
+    let asks = |name: &str| name.starts_with(s3::ENDPOINT) || ["config-changed", "leader-elected"].contains(&name);
+    if let (HookName::Ordinary(name), Some(options), true) = (hook, &model.options, model.juju.leader) {
+        if asks(name) {
+            s3::ask(&options.s3, me.app())?;
+        }
     }
     if matches!(hook, HookName::Ordinary(name) if name == "start") || *hook == HookName::UpgradeCharm {
         juju::port::open_tcp(3306)?;
@@ -111,6 +119,10 @@ impl Pass {
 /// Looks, decides and acts until there is nothing new to do.
 fn pass(paths: &Paths, model: &Model) -> Pass {
     let secrets = model.passwords.as_ref().map(translate::secrets);
+    // Asked for by those who restore only: it costs a question to Juju or two.
+    let restores = model.juju.app.restore.as_ref().is_some_and(|restore| restore.unit == model.me);
+    let stores = if restores { translate::stores(model) } else { Ok(Stores::default()) };
+    let stores = stores.unwrap_or_else(|why| Stores { problem: Some(format!("{why:#}")), ..Stores::default() });
     let mut settled = false;
     let mut acted: Option<(Decision, Outcome)> = None;
     let (mut observation, mut now) = look_and_decide(paths, model);
@@ -126,7 +138,7 @@ fn pass(paths: &Paths, model: &Model) -> Pass {
         }
         let wanted = translate::wanted(model, &observation);
         let running = observation.node.server.synced().is_some();
-        let outcome = carry_out(paths, &now.steps, wanted.as_ref(), secrets.as_ref(), running);
+        let outcome = carry_out(paths, &now.steps, wanted.as_ref(), secrets.as_ref(), &stores, running);
         settled |=
             matches!(outcome, Outcome::Done) && now.steps.iter().any(|s| matches!(s, Step::SettleCredentials { .. }));
         let go_on = news && matches!(outcome, Outcome::Done);
@@ -153,7 +165,7 @@ fn look_and_decide(paths: &Paths, model: &Model) -> (Observation, Decision) {
 fn look(paths: &Paths, model: &Model) -> Observation {
     let node: Node = crate::node::observe::observe(paths, model.address);
     let mut observation = Observation { me: model.me.clone(), juju: model.juju.clone(), node, rivals: BTreeSet::new() };
-    if let Some(recovery) = model.juju.app.recovery.as_ref().filter(|r| r.forced && model.juju.leader) {
+    if let Some(recovery) = model.juju.app.recovery.as_ref().filter(|r| r.by_force() && model.juju.leader) {
         let behind = observation.reports().into_keys().filter(|unit| !recovery.members.contains(unit)).collect();
         observation.rivals = primary_now(&observation, behind);
     }
@@ -196,6 +208,7 @@ fn carry_out(
     steps: &[Step],
     wanted: Option<&Wanted>,
     secrets: Option<&crate::node::Secrets>,
+    stores: &Stores,
     running: bool,
 ) -> Outcome {
     let mut progress = |text: &str| {
@@ -204,7 +217,8 @@ fn carry_out(
             log::warning(&format!("cannot show progress: {why:#}"));
         }
     };
-    let outcome = act(steps, &mut Hands { paths, wanted, secrets, running, progress: &mut progress });
+    let outcome =
+        act(steps, &mut Hands { paths, wanted, secrets, stores: Some(stores), running, progress: &mut progress });
     match &outcome {
         Outcome::Done => {}
         Outcome::Skipped(why) => log::info(&format!("not done: {why}")),
@@ -227,7 +241,7 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     publish::commit(model, &commits)?;
     if commits.contains(&Commit::CloseRecovery) {
         let serving = objecting(&pass.observation).iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let by_force = pass.observation.juju.app.recovery.as_ref().is_some_and(|recovery| recovery.forced);
+        let by_force = pass.observation.juju.app.recovery.as_ref().is_some_and(|recovery| recovery.by_force());
         if by_force && pass.now.state == State::NoUsableCopy {
             log::warning("the restart by force is dropped: none of those who answered has a copy that can be used");
         }
@@ -238,7 +252,7 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     wrote |= !commits.is_empty();
     let status = match &pass.outcome {
         Outcome::Failed(why) => Status { level: Level::Blocked, message: format!("{why:#}; tries again by itself") },
-        Outcome::Skipped(_) | Outcome::Done => pass.now.state.status(),
+        Outcome::Skipped(_) | Outcome::Done => with_work(paths, &pass.now.state),
     };
     wrote |= publish::unit_status(&status)?;
     if model.juju.leader && pass.observation.juju.event == Event::Ordinary {
@@ -253,7 +267,7 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     };
     let note = shown::Shown {
         unit: model.me.to_string(),
-        fingerprint: shown::fingerprint(&stands.server, stands.stalled),
+        fingerprint: shown::fingerprint(&stands.server, stands.stalled, &work::shown(paths)),
         look_again_s,
         charm_dir: invocation::charm_dir(),
         exec: juju::Version::current().map_or("juju-exec", juju::Version::exec_program).to_owned(),
@@ -264,10 +278,22 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
             .into_iter()
             .filter_map(|(unit, report)| Some((report?.address?, unit.to_string())))
             .collect(),
+        model_uuid: invocation::model_uuid(),
         restart: model.juju.app.restarted.as_ref().map_or(0, |restart| restart.epoch.0),
     };
     shown::write(paths, &note).context("cannot leave a note for the agent")?;
     Ok(wrote)
+}
+
+/// The state's status, and what goes on beside it.
+fn with_work(paths: &Paths, state: &State) -> Status {
+    let status = state.status();
+    if !matches!(state, State::Synced { .. } | State::Donor { .. }) {
+        return status;
+    }
+    let proof = work::last_proof(paths).map(|ago| format!("backup verified {ago} ago"));
+    let beside = [bring::in_words(paths), work::now(paths), proof].into_iter().flatten();
+    Status { message: beside.fold(status.message, |message, text| format!("{message}; {text}")), ..status }
 }
 
 /// The decision on one line, for the log.

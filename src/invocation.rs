@@ -97,10 +97,23 @@ pub fn hook(name: &str, me: Option<String>, departing: Option<String>) -> HookNa
             _ => HookName::Unknown(name.to_owned()),
         };
     }
-    if name.starts_with("archive-storage-") || ORDINARY.contains(&name) {
+    let backups = name.starts_with("archive-storage-") || name.starts_with("s3-parameters-relation-");
+    if backups || ORDINARY.contains(&name) {
         return HookName::Ordinary(name.to_owned());
     }
     HookName::Unknown(name.to_owned())
+}
+
+/// The model's UUID, as Juju tells every hook and action; empty where it does not.
+pub fn model_uuid() -> String {
+    host::env("JUJU_MODEL_UUID").unwrap_or_default()
+}
+
+/// Which action this is, for whoever reads later who asked.
+pub fn action() -> String {
+    let word = |name: &str| host::env(name).filter(|value| !value.is_empty());
+    let id = word("JUJU_ACTION_UUID").unwrap_or_else(|| "unknown".to_owned());
+    format!("action {} {id}", word("JUJU_ACTION_NAME").unwrap_or_default())
 }
 
 /// The charm's directory, from `JUJU_CHARM_DIR`.

@@ -3,6 +3,7 @@
 
 pub mod actions;
 pub mod agent;
+pub mod backup;
 pub mod charm;
 pub mod cluster;
 pub mod host;

@@ -27,6 +27,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         ignored: Vec<String>,
     },
+    /// Bring a backup back beside the data, for a restore that was asked for
+    BringBack {
+        /// The number of the decision
+        epoch: u32,
+    },
     /// The server's gate: permits its start and finds its position (ExecStartPre)
     StartArguments,
 }
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
                 agent::notify();
                 Ok(())
             }
+            Command::BringBack { epoch } => node::bring::work(&mariadb::Paths::default(), epoch),
             Command::StartArguments => node::gate::pass(&mariadb::Paths::default()),
         },
     };

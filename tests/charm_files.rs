@@ -52,6 +52,10 @@ fn every_hook_that_juju_may_call_has_its_link_and_no_other() {
         expected
             .extend(["created", "joined", "changed", "departed"].map(|event| format!("{endpoint}-relation-{event}")));
     }
+    for endpoint in keys(&metadata["requires"]) {
+        let events = ["created", "joined", "changed", "departed", "broken"];
+        expected.extend(events.map(|event| format!("{endpoint}-relation-{event}")));
+    }
     for storage in keys(&metadata["storage"]) {
         expected.extend(["attached", "detaching"].map(|event| format!("{storage}-storage-{event}")));
     }

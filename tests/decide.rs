@@ -7,7 +7,7 @@ mod support;
 
 use std::fmt::Write as _;
 
-use mariadb_galera::cluster::{Holds, Journal, Server, Unit, judge, sentence};
+use mariadb_galera::cluster::{Holds, Journal, NoRestore, Server, Unit, judge, sentence};
 use support::world::{End, World, unit};
 
 #[test]
@@ -64,6 +64,10 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         "cut-while-bootstrapping" => world.cut_while_bootstrapping(&unit(words[0])),
         "time-passes" => world.time_passes(),
         "force" => return if world.force(&unit(words[0])) { "called\n".to_owned() } else { "refused\n".to_owned() },
+        "restore" => return said(world.go_back(&unit(words[0]), Some(&unit(words[1])))),
+        "undo-restore" => return said(world.go_back(&unit(words[0]), None)),
+        "confirm-restore" => return if world.confirm() { "confirmed\n".to_owned() } else { "nothing\n".to_owned() },
+        "days-pass" => world.now_s += 86_400 * words[0].parse::<u64>().unwrap(),
         "cut" => {
             world.far_side.extend(units());
             world.calm();
@@ -84,6 +88,11 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         other => panic!("unknown command {other}"),
     }
     String::new()
+}
+
+/// What became of a person's decision.
+fn said(decided: Result<(), NoRestore>) -> String {
+    decided.map_or_else(|why| format!("refused: {why}\n"), |()| "decided\n".to_owned())
 }
 
 fn hook(world: &mut World, me: &Unit, end: End) -> String {

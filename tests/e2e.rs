@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(clippy::disallowed_methods, reason = "the tests stand outside the charm and drive programs themselves")]
 
+#[path = "e2e/backups.rs"]
+mod backups;
 #[path = "e2e/client.rs"]
 mod client;
 #[path = "e2e/founding.rs"]
@@ -42,6 +44,12 @@ fn cluster() {
         survives_a_power_cut_and_a_reboot(m, &uuid, &password);
         passwords_are_secret(m, processes);
     });
+}
+
+/// Backups, and back.
+#[test]
+fn backups_and_restores() {
+    scenario("backups", |m| backups::and_restores(m, APP));
 }
 
 /// One, two, five, and one that grows at once: each is one cluster, with the same rows on all units.

@@ -26,6 +26,8 @@ mod person;
 mod plan;
 #[path = "simulation/power.rs"]
 mod power;
+#[path = "simulation/restore.rs"]
+mod restore;
 #[path = "simulation/run.rs"]
 mod run;
 #[path = "support/setting.rs"]
@@ -97,6 +99,8 @@ pub(crate) struct Stats {
     pub(crate) branches: u64,
     /// Writes acknowledged by those who were left behind and did not know it yet.
     pub(crate) given_up: u64,
+    /// Restores that have begun.
+    pub(crate) restores: u64,
     /// For how long one of them served, with Juju and the newest branch in reach.
     pub(crate) late_max: u64,
 }
@@ -121,6 +125,7 @@ impl Stats {
         self.forced += other.forced;
         self.branches += other.branches;
         self.given_up += other.given_up;
+        self.restores += other.restores;
         self.late_max = self.late_max.max(other.late_max);
     }
 }
@@ -194,7 +199,8 @@ impl Sum {
             self.writes
         );
         println!(
-            "restarts by force: asked for {}, opened {}, begun {}; writes given up behind them {}; served on for {:.0} s at most",
+            "restores begun: {}; restarts by force: asked for {}, opened {}, begun {}; writes given up behind them {}; served on for {:.0} s at most",
+            s.restores,
             s.asked,
             s.forced,
             s.branches,
@@ -308,7 +314,7 @@ fn planted_mistakes_are_found() {
         (Planted::KeepsTheFlag, "", 200),
         (Planted::NobodyObjects, "could object", 400),
         (Planted::OneNameForAll, "mixed with", 400),
-        (Planted::KeepsItsCopy, "mixed with", 400),
+        (Planted::KeepsItsCopy, "mixed with|is lost", 400),
     ] {
         let begin = Instant::now();
         let sum = many(1, within, Some(planted));
@@ -316,6 +322,9 @@ fn planted_mistakes_are_found() {
             panic!("{planted:?} was not found within {within} seeds");
         };
         println!("planted {planted:?}: found by seed {seed} in {:.1} s: {why}", begin.elapsed().as_secs_f64());
-        assert!(why.contains(expected), "{planted:?} was not found by {expected:?}, but {why}");
+        assert!(
+            expected.split('|').any(|word| why.contains(word)),
+            "{planted:?} was not found by {expected:?}, but {why}"
+        );
     }
 }

@@ -140,3 +140,24 @@ need_rust_tools() {
 # What machines in containers need on the host.
 # shellcheck disable=SC2034 # used by those who source this
 MACHINE_PACKAGES=(debootstrap systemd-container nftables iproute2)
+
+# need_s3_server: garage, a real S3 server, for tests/s3.rs; GARAGE names its program from then on. The tests start and
+# stop it themselves, on loopback and in a folder of their own. Built once, with little optimisation: it is no part of
+# what we measure.
+GARAGE_VERSION=2.5.0
+need_s3_server() {
+  local folder=$STATE/garage
+  need_packages make openssl socat
+  if [ "$(cat "$folder/version" 2>/dev/null)" != "$GARAGE_VERSION" ]; then
+    say "Building the S3 server for tests (garage $GARAGE_VERSION): once, ten minutes of one processor"
+    rm -rf "$folder" && mkdir -p "$folder" || return 1
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+      CARGO_PROFILE_RELEASE_DEBUG=false \
+      cargo install --quiet garage --version "$GARAGE_VERSION" --locked --no-default-features \
+      --features lmdb,bundled-libs --root "$folder" --target-dir "$folder/build" || return 1
+    # Three quarters of a gigabyte that nobody needs again.
+    rm -rf "$folder/build"
+    printf '%s\n' "$GARAGE_VERSION" >"$folder/version"
+  fi
+  export GARAGE=$folder/bin/garage
+}

@@ -1,8 +1,11 @@
 //! An operator's requests, one file each: parameters → what to do; what came of it → results.
 
+mod backup;
 mod bootstrap_cluster;
 mod get_cluster_status;
 mod get_password;
+mod list_backups;
+mod restore;
 mod set_password;
 
 use std::collections::BTreeMap;
@@ -21,9 +24,15 @@ use crate::model::observe::{self, Model};
 pub fn run(name: &str) -> anyhow::Result<()> {
     let params = action::params()?;
     let result = match name {
+        "backup" | "create-backup" => backup::run(&params),
         "bootstrap-cluster" => bootstrap_cluster::run(&params),
         "get-cluster-status" => get_cluster_status::run(&params),
         "get-password" => get_password::run(&params),
+        "list-backups" => list_backups::run(&params),
+        "restore" => restore::run(&params),
+        "undo-restore" => restore::undo(),
+        "confirm-restore" => restore::confirm(),
+        "verify-backup" => backup::verify_backup(&params),
         "set-password" => set_password::run(&params),
         other => Err(anyhow::anyhow!("this charm has no action {other}")),
     };
@@ -37,6 +46,15 @@ pub fn run(name: &str) -> anyhow::Result<()> {
 /// A text parameter with its default.
 fn text<'a>(params: &'a BTreeMap<String, Value>, name: &str, default: &'a str) -> &'a str {
     params.get(name).and_then(Value::as_str).unwrap_or(default)
+}
+
+/// A parameter that is true or false; false when it is not given.
+fn flag(params: &BTreeMap<String, Value>, name: &str) -> anyhow::Result<bool> {
+    match params.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(value)) => Ok(*value),
+        Some(other) => anyhow::bail!("{name} {other} is not true or false"),
+    }
 }
 
 /// Juju's side, as an action sees it.

@@ -14,7 +14,7 @@ use crate::cluster::{Event, Server};
 use crate::host::clock::Moment;
 use crate::mariadb::{Paths, saved_view, start};
 use crate::node::live::{self, Live};
-use crate::node::{departure, journal, last_view, observe, outage, shown};
+use crate::node::{departure, journal, last_view, observe, outage, shown, work};
 
 pub use notify::send as notify;
 
@@ -86,7 +86,7 @@ pub fn run() -> anyhow::Result<()> {
         let Some(note) = note else {
             continue;
         };
-        let untrue = note.fingerprint != shown::fingerprint(&server, stalled);
+        let untrue = note.fingerprint != shown::fingerprint(&server, stalled, &work::shown(&paths));
         let waited = last_pass.elapsed();
         let due = untrue || note.look_again_s.is_some_and(|s| waited >= Duration::from_secs(u64::from(s)));
         let gap = if runner.last_failed() { PASS_GAP_FAILED } else { PASS_GAP };

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::{Look, Seen};
 use crate::AGENT_PORT;
 use crate::mariadb::Paths;
-use crate::node::{departure, doorway};
+use crate::node::{backups, departure, doorway};
 
 const HEAD_BYTES_MAX: usize = 8192;
 const LIMIT: Duration = Duration::from_secs(2);
@@ -53,12 +53,22 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
     // Read now and not a second ago: those who leave count on it, and those who bootstrap.
     look.live.leaving = departure::ticket(&Paths::default());
     doorway::tell(&Paths::default(), &mut look.live);
-    let (status, kind, body) = respond(&String::from_utf8_lossy(&head), &look);
+    let head = String::from_utf8_lossy(&head);
+    let (status, kind, body) = if head.starts_with("GET /backups ") { archive() } else { respond(&head, &look) };
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
     let _ = stream.write_all(text.as_bytes());
+}
+
+/// The backups on this machine, for those who list or restore. What it says of the data is their names, sizes and times.
+fn archive() -> (&'static str, &'static str, String) {
+    let listed = backups::own_archive(&Paths::default());
+    match listed.and_then(|listed| Ok(serde_json::to_string(&listed)?)) {
+        Ok(text) => ("200 OK", "application/json", text),
+        Err(why) => ("503 Service Unavailable", "text/plain", format!("{why:#}\n")),
+    }
 }
 
 /// Status line, content type and body for a request's head.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::branches::{Place, stands_in_the_way};
 use super::identity::{Epoch, Unit};
-use super::observation::{Observation, Recovery};
+use super::observation::{Cause, Observation, Recovery};
 use super::recovery::{beginning, begins, branch, next_epoch};
 use super::report::{DbInit, Holds, Report};
 
@@ -41,7 +41,9 @@ pub enum Refusal {
     /// Nobody who answers was ever a member.
     NoMember,
     /// The same decision is being carried out.
-    UnderWay(Recovery),
+    UnderWay(Box<Recovery>),
+    /// Everybody has stopped for a restore.
+    Restores,
 }
 
 /// The call that a person's decision opens: to those who answer and were ever members; nobody else is waited for.
@@ -50,6 +52,9 @@ pub enum Refusal {
 /// Nothing is restarted beside a cluster that lives, or may be about to.
 pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Recovery, Refusal> {
     let history = beginning(o).filter(|_| o.juju.app.history.is_some()).ok_or(Refusal::NotFormed)?;
+    if o.juju.app.recovery.as_ref().is_some_and(|recovery| recovery.cause == Cause::Restore) {
+        return Err(Refusal::Restores);
+    }
     let left_behind = none_went_on(o);
     for (unit, word) in words {
         let says_primary = || o.report_of(unit).is_some_and(|report| report.server.primary().is_some());
@@ -84,10 +89,17 @@ pub fn forced_call(o: &Observation, words: &BTreeMap<Unit, Word>) -> Result<Reco
         return Err(Refusal::NoMember);
     }
     // It is another decision when somebody has gone since, or has come back: that may be the copy which was missing.
-    if let Some(open) = open.filter(|open| open.forced && open.members == members) {
-        return Err(Refusal::UnderWay(open.clone()));
+    if let Some(open) = open.filter(|open| open.by_force() && open.members == members) {
+        return Err(Refusal::UnderWay(Box::new(open.clone())));
     }
-    Ok(Recovery { epoch: next_epoch(o), members, chosen: None, forced: true, from: Epoch::default() })
+    Ok(Recovery {
+        epoch: next_epoch(o),
+        members,
+        chosen: None,
+        cause: Cause::Force,
+        from: Epoch::default(),
+        before: None,
+    })
 }
 
 /// All units, when the last restart by force left all of them behind: those who went on are gone for good. What serves among
@@ -135,6 +147,9 @@ impl fmt::Display for Refusal {
             Self::NoMember => {
                 f.write_str("none of the units that answer was ever a member: there is no data to restart from")
             }
+            Self::Restores => f.write_str(
+                "a restore is under way and all members stop for it: follow it in juju status; remove who does not come back with juju remove-unit --force",
+            ),
             Self::UnderWay(call) => {
                 let members = call.members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 write!(

@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::identity::{ClusterUuid, Epoch, Position};
-use super::observation::{Formation, History, Recovery};
+use super::observation::{Cause, Formation, History, Recovery};
 use super::report::DbInit;
+use super::restore::{Ended, Restore, Source};
 use super::state::State;
 
 /// The outcome of deciding.
@@ -56,9 +57,13 @@ pub enum Step {
         branch: Epoch,
         /// Who is asked first: one of them that is in a primary component cancels the permission.
         ask: Vec<IpAddr>,
+        /// The decision to go back whose data is put in the place of what is here first.
+        put: Option<Epoch>,
     },
     /// First-time setup: accounts, time zones, no leftovers.
     SetUpAccounts,
+    /// Give the charm's accounts in restored data the cluster's passwords.
+    RenewAccounts,
     /// Write in the journal which history this volume is to receive: whoever told us may be gone when it is there.
     Expect(ClusterUuid),
     /// Start the server as a member of the cluster that the others form.
@@ -74,6 +79,19 @@ pub enum Step {
     Stop,
     /// With the server stopped, find out how far the data goes and write down the answer to this call.
     AnswerCall(Epoch),
+    /// Stop a server that serves, because a person goes back to data of an earlier time, and write down the answer.
+    StopAndAnswer(Epoch),
+    /// Begin to bring data back beside what is here, or go on with it. Takes long, and is not waited for.
+    BringBack {
+        /// The decision.
+        epoch: Epoch,
+        /// What is brought.
+        to: Source,
+    },
+    /// Remove data that was brought back and that nobody asks for.
+    ForgetBrought(Epoch),
+    /// Delete what the restore that began this branch has put aside.
+    DropAside(Epoch),
     /// Write in the journal that this volume follows a branch of the history. A server that still runs as a member of the
     /// one before is stopped first.
     TakeBranch(Epoch),
@@ -91,6 +109,7 @@ impl Step {
             | Self::Join
             | Self::Stop
             | Self::AnswerCall(_)
+            | Self::StopAndAnswer(_)
             | Self::TakeBranch(_)
             | Self::MoveAside(_)
             | Self::Leave => true,
@@ -99,8 +118,12 @@ impl Step {
             | Self::Configure
             | Self::Advance(_)
             | Self::SetUpAccounts
+            | Self::RenewAccounts
             | Self::Expect(_)
             | Self::MarkInitialised(_)
+            | Self::BringBack { .. }
+            | Self::ForgetBrought(_)
+            | Self::DropAside(_)
             | Self::SettleCredentials { .. } => false,
         }
     }
@@ -113,10 +136,14 @@ impl fmt::Display for Step {
             Self::AdoptVolume => f.write_str("adopt the empty volume"),
             Self::Configure => f.write_str("configure"),
             Self::Advance(db_init) => write!(f, "db-init={db_init}"),
+            Self::Bootstrap { epoch, from: Some(position), put: Some(_), .. } => {
+                write!(f, "put the restored data in place, bootstrap from seqno {} (epoch {epoch})", position.seqno)
+            }
             Self::Bootstrap { epoch, from: None, .. } => write!(f, "bootstrap (epoch {epoch})"),
             Self::Bootstrap { epoch, from: Some(position), .. } => {
                 write!(f, "bootstrap from seqno {} (epoch {epoch})", position.seqno)
             }
+            Self::RenewAccounts => f.write_str("renew accounts"),
             Self::SetUpAccounts => f.write_str("set up accounts"),
             Self::Expect(_) => f.write_str("expect this history"),
             Self::Join => f.write_str("join"),
@@ -124,6 +151,10 @@ impl fmt::Display for Step {
             Self::SettleCredentials { generation } => write!(f, "settle credentials {generation}"),
             Self::Stop => f.write_str("stop"),
             Self::AnswerCall(epoch) => write!(f, "answer call (epoch {epoch})"),
+            Self::StopAndAnswer(epoch) => write!(f, "stop for a restore and answer (epoch {epoch})"),
+            Self::BringBack { epoch, to } => write!(f, "bring back {to} (epoch {epoch})"),
+            Self::ForgetBrought(epoch) => write!(f, "forget what was brought back (epoch {epoch})"),
+            Self::DropAside(branch) => write!(f, "delete what restore {branch} has put aside"),
             Self::TakeBranch(branch) => write!(f, "follow branch {branch}"),
             Self::MoveAside(branch) => write!(f, "move the data aside, follow branch {branch}"),
             Self::Leave => f.write_str("leave"),
@@ -145,6 +176,10 @@ pub enum Commit {
     Recovery(Recovery),
     /// The open recovery is over, or was never needed.
     CloseRecovery,
+    /// Go back to data of an earlier time.
+    Restore(Restore),
+    /// The decision to go back was carried out, or cannot be.
+    EndRestore(Ended),
     /// Older passwords are no longer accepted.
     CredentialsSettled {
         /// Up to this generation.
@@ -167,14 +202,25 @@ impl fmt::Display for Commit {
                 write!(f, "own history {} on branch {}", history.uuid, history.branch)
             }
             Self::History(history) => write!(f, "own history {} (epoch {})", history.uuid, history.epoch),
-            Self::Recovery(Recovery { epoch, chosen: None, forced: true, .. }) => {
+            Self::Recovery(Recovery { epoch, chosen: None, cause: Cause::Restore, .. }) => {
+                write!(f, "call everybody to stop for the restore (epoch {epoch})")
+            }
+            Self::Recovery(Recovery { epoch, chosen: None, cause: Cause::Force, .. }) => {
                 write!(f, "call for positions, by force (epoch {epoch})")
             }
             Self::Recovery(Recovery { epoch, chosen: None, .. }) => write!(f, "call for positions (epoch {epoch})"),
+            Self::Recovery(Recovery { epoch, chosen: Some((unit, position)), cause: Cause::Restore, .. }) => {
+                write!(f, "permit {unit} to begin with the restored data at seqno {} (epoch {epoch})", position.seqno)
+            }
             Self::Recovery(Recovery { epoch, chosen: Some((unit, position)), .. }) => {
                 write!(f, "permit {unit} to recover from seqno {} (epoch {epoch})", position.seqno)
             }
             Self::CloseRecovery => f.write_str("close the recovery"),
+            Self::Restore(restore) => {
+                write!(f, "go back to {} by {} (epoch {})", restore.to, restore.unit, restore.epoch)
+            }
+            Self::EndRestore(Ended { to, problem: None, .. }) => write!(f, "{to} is restored"),
+            Self::EndRestore(Ended { to, problem: Some(why), .. }) => write!(f, "{to} is not restored: {why}"),
             Self::CredentialsSettled { generation } => write!(f, "credentials {generation} are settled"),
         }
     }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::branches::Begins;
 use super::decision::Commit;
 use super::identity::{Epoch, Unit};
 use super::observation::{Credentials, Formation, History, MinClusterSize, Observation, Planned};
@@ -128,8 +127,7 @@ fn permit(o: &Observation, epoch: Epoch) -> Vec<Commit> {
 
 /// The history that the formation has brought forth.
 fn founded(o: &Observation, formation: &Formation) -> Option<History> {
-    let (branch, kept) = (Epoch::default(), BTreeSet::new());
-    o.history().map(|uuid| History { uuid, epoch: formation.epoch, branch, kept, begins: Begins::new() })
+    o.history().map(|uuid| History::first(uuid, formation.epoch))
 }
 
 /// Whether the permission has come to nothing, so that a new one harms nobody: its founder is gone from the plan, has

@@ -6,10 +6,21 @@ use super::decision::{Level, Status};
 use super::identity::{ClusterUuid, Unit};
 use super::observation::Observation;
 use super::report::Report;
+use super::restore::Ended;
 use super::state::State;
 
 /// The application's status: what the leader shows for everybody.
 pub fn judge(o: &Observation, own: &State) -> Status {
+    let status = stands(o, own);
+    let restore = match (&o.juju.app.restore, &o.juju.app.ended) {
+        (Some(restore), _) => format!("; restore of {} by {}", restore.to, restore.unit),
+        (None, Some(Ended { to, problem: Some(why), .. })) => format!("; {to} was not restored: {why}"),
+        (None, Some(Ended { problem: None, .. }) | None) => String::new(),
+    };
+    Status { message: status.message + &restore, ..status }
+}
+
+fn stands(o: &Observation, own: &State) -> Status {
     // Without a majority here, what the others last said may be from before the failure: only our own view counts.
     if matches!(
         own,
@@ -21,6 +32,7 @@ pub fn judge(o: &Observation, own: &State) -> Status {
             | State::Disconnected
             | State::Starting { .. }
             | State::AnsweringCall { .. }
+            | State::Restoring { .. }
             | State::Recovering
             | State::WaitingForRecovery(_)
             | State::MembersGone { .. }
@@ -81,6 +93,7 @@ pub fn sentence(o: &Observation, own: &State) -> String {
     | State::Disconnected
     | State::Starting { .. }
     | State::AnsweringCall { .. }
+    | State::Restoring { .. }
     | State::Recovering
     | State::MembersGone { .. }
     | State::NoUsableCopy

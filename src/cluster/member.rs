@@ -156,6 +156,7 @@ fn found(o: &Observation, entry: &JournalEntry, formation: &Formation) -> Decisi
                         from: None,
                         branch: Epoch::default(),
                         ask: others(o, formation),
+                        put: None,
                     },
                 ],
             ),
@@ -231,13 +232,30 @@ fn no_member_is_left(o: &Observation) -> bool {
 /// A unit that has been Synced before.
 fn member(o: &Observation, entry: &JournalEntry) -> Decision {
     let expected = match (o.history(), &entry.uuid) {
-        (Some(cluster), Some(journal)) if cluster != *journal => {
+        // A restore has begun here, and the leader has not heard of it yet; or it has begun elsewhere.
+        (Some(_), Some(journal)) if entry.branch > recovery::branch(o) => journal.clone(),
+        (Some(cluster), Some(journal)) if cluster != *journal && !superseded(o, entry, journal) => {
             return Decision::wait(State::WrongHistory { here: journal.to_string(), expected: cluster });
         }
         (Some(cluster), _) => cluster,
         (None, Some(journal)) => journal.clone(),
         (None, None) => return Decision::wait(State::ForeignVolume("journal names no history".to_owned())),
     };
+    let mut decision = member_of(o, entry, &expected);
+    // Moved aside was the history that the volume belonged to.
+    if entry.uuid.is_none() && decision.steps.contains(&Step::Join) {
+        decision.steps.insert(0, Step::Expect(expected));
+    }
+    decision
+}
+
+/// Whether a restore has begun elsewhere since this volume was last part of the cluster.
+fn superseded(o: &Observation, entry: &JournalEntry, journal: &ClusterUuid) -> bool {
+    let history = o.juju.app.history.as_ref();
+    history.is_some_and(|history| entry.branch < history.branch && history.knows(journal))
+}
+
+fn member_of(o: &Observation, entry: &JournalEntry, expected: &ClusterUuid) -> Decision {
     if let Some(decision) = left_behind(o, entry) {
         return decision;
     }
@@ -245,12 +263,12 @@ fn member(o: &Observation, entry: &JournalEntry) -> Decision {
         return decision;
     }
     match &o.node.server {
-        Server::Answers(galera) => running(o, galera, &expected, false),
-        Server::Starting => keeps_starting(o, expected, starting(o)),
+        Server::Answers(galera) => running(o, galera, expected, false),
+        Server::Starting => keeps_starting(o, expected.clone(), starting(o)),
         Server::Silent(why) => soon(State::Silent(why.clone())),
         Server::Stopped => match &o.node.holds {
-            Holds::History(uuid) if *uuid != expected => {
-                Decision::wait(State::WrongHistory { here: uuid.to_string(), expected })
+            Holds::History(uuid) if uuid != expected => {
+                Decision::wait(State::WrongHistory { here: uuid.to_string(), expected: expected.clone() })
             }
             // Without a usable copy the start ends in a state transfer, which needs a living cluster to come from;
             // without one the server finds nobody and changes nothing.
@@ -271,7 +289,9 @@ fn left_behind(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     let follows = match &o.node.holds {
         Holds::Nothing => true,
         Holds::Unclear(_) => entry.db_init != DbInit::Initialised,
-        Holds::History(uuid) if *uuid != history.uuid => return None,
+        Holds::History(uuid) if !history.knows(uuid) => return None,
+        // A restore has begun with other data.
+        Holds::History(uuid) if *uuid != history.uuid => false,
         Holds::History(_) => history.kept.contains(&o.me) && held_still,
     };
     if follows {
@@ -282,7 +302,7 @@ fn left_behind(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     let reports = o.reports();
     let restarted = reports.values().flatten().any(serves);
     // A person who decides once more, because nobody serves there, counts every copy that can be had.
-    let by_force = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced && !restarted);
+    let by_force = o.juju.app.recovery.as_ref().filter(|recovery| recovery.by_force() && !restarted);
     let called = by_force.is_some_and(|recovery| recovery.members.contains(&o.me));
     if called && o.node.server.primary().is_none() {
         return None;
@@ -293,7 +313,8 @@ fn left_behind(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     }
     let on_it = |report: &Option<Report>| report.as_ref().is_some_and(|report| went_on(o, report));
     let others = reports.into_iter().filter(|(_, report)| on_it(report)).map(|(unit, _)| unit).collect();
-    let state = State::LeftBehind { branch, serves: restarted, others };
+    let restored = history.restores.contains(&branch);
+    let state = State::LeftBehind { branch, restored, serves: restarted, others };
     Some(match (restarted, called) {
         (true, _) => Decision::act(state, vec![Step::MoveAside(branch)]),
         (false, true) => Decision::act(state, vec![Step::Stop]),
@@ -324,6 +345,9 @@ fn running(o: &Observation, galera: &Galera, expected: &ClusterUuid, first_time:
             let mut steps = Vec::new();
             if first_time {
                 steps.push(Step::MarkInitialised(uuid.clone()));
+            }
+            if o.node.journal.entry().is_some_and(|entry| entry.restored) {
+                steps.push(Step::RenewAccounts);
             }
             steps.push(Step::Configure);
             if let Some(generation) = formation::to_settle(o) {

@@ -12,6 +12,7 @@ mod member;
 mod observation;
 mod recovery;
 mod report;
+mod restore;
 mod state;
 
 pub use branches::{Begins, stands_in_the_way};
@@ -20,11 +21,12 @@ pub use decision::{Commit, Decision, Level, Status, Step};
 pub use identity::{ClusterUuid, Epoch, Position, Unit, group_name};
 pub use judgement::{judge, sentence};
 pub use observation::{
-    AppBag, BadSetting, Credentials, Event, Formation, History, Installed, Journal, JournalEntry, Juju, MinClusterSize,
-    Node, Observation, Peer, Peers, Planned, Recovery, Restart, Settings, Volume,
+    AppBag, BadSetting, Cause, Credentials, Event, Formation, History, Installed, Journal, JournalEntry, Juju,
+    MinClusterSize, Node, Observation, Peer, Peers, Planned, Recovery, Restart, Settings, Volume,
 };
 pub use recovery::{TIME_TO_OBJECT_S, objecting};
 pub use report::{Answer, DbInit, Galera, Holds, LastView, LocalState, Report, Server};
+pub use restore::{Bringing, Brought, Ended, NoRestore, Replaced, Restore, Source, confirm, restore, undo};
 pub use state::State;
 
 /// Decides what this unit does now. Total: it always has an answer, and waiting is an answer.
@@ -33,6 +35,9 @@ pub use state::State;
 /// not make sense), then the leader's share of the work, then this unit's own next step.
 pub fn decide(observation: &Observation) -> Decision {
     let mut decision = member::decide(observation);
+    if decision.state.permits_leading() {
+        decision.steps.extend(restore::beside(observation));
+    }
     if decision.state.permits_leading() {
         decision.commits = formation::commits(observation);
         if decision.commits.is_empty() {

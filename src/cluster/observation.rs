@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::branches::Begins;
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
 use super::report::{Answer, DbInit, Holds, LastView, Report, Server};
+use super::restore::{Bringing, Brought, Ended, Replaced, Restore};
 
 /// Everything one unit may know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +36,8 @@ pub struct Juju {
     pub peers: Peers,
     /// The peer application databag.
     pub app: AppBag,
+    /// Seconds since 1970 when Juju was asked.
+    pub now_s: u64,
     /// The options, checked.
     pub settings: Result<Settings, Vec<BadSetting>>,
 }
@@ -99,6 +102,10 @@ pub struct AppBag {
     pub history: Option<History>,
     /// The open recovery, at most one.
     pub recovery: Option<Recovery>,
+    /// The open decision to go back to data of an earlier time, at most one.
+    pub restore: Option<Restore>,
+    /// What became of the last one.
+    pub ended: Option<Ended>,
     /// Whom the last recovery permitted to restart the cluster: it may have gone on where nobody else was yet.
     pub restarted: Option<Restart>,
     /// The highest epoch that a recovery has had; remembered when it is closed.
@@ -152,6 +159,48 @@ pub struct History {
     pub kept: BTreeSet<Unit>,
     /// Where its branches began.
     pub begins: Begins,
+    /// The histories that were this application's before restores.
+    pub former: BTreeSet<ClusterUuid>,
+    /// The branches that restores have begun. Each has put data aside under its number.
+    pub restores: BTreeSet<Epoch>,
+    /// What the restore that began this branch has put aside, as long as it is kept.
+    pub replaced: Option<Replaced>,
+    /// What restores up to this one have put aside is not needed any more.
+    pub confirmed: Epoch,
+}
+
+impl History {
+    /// As a formation brings it forth.
+    pub fn first(uuid: ClusterUuid, epoch: Epoch) -> Self {
+        Self {
+            uuid,
+            epoch,
+            branch: Epoch::default(),
+            kept: BTreeSet::new(),
+            begins: Begins::new(),
+            former: BTreeSet::new(),
+            restores: BTreeSet::new(),
+            replaced: None,
+            confirmed: Epoch::default(),
+        }
+    }
+
+    /// Whether a history is this application's, now or before a restore.
+    pub fn knows(&self, uuid: &ClusterUuid) -> bool {
+        self.uuid == *uuid || self.former.contains(uuid)
+    }
+}
+
+/// Why everybody is called to stand still.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// Everything stopped.
+    #[default]
+    Outage,
+    /// Everything stopped, and a person has decided that nobody else is waited for.
+    Force,
+    /// A person goes back to data of an earlier time.
+    Restore,
 }
 
 /// A permission to restart the cluster, as it is remembered.
@@ -172,10 +221,19 @@ pub struct Recovery {
     pub members: BTreeSet<Unit>,
     /// The one that restarts the cluster, and the position it reported.
     pub chosen: Option<(Unit, Position)>,
-    /// A person has decided that nobody else is waited for.
-    pub forced: bool,
+    /// Why.
+    pub cause: Cause,
     /// The branch that the chosen copy has really something of.
     pub from: Epoch,
+    /// Of a restore: who has the newest of what is put aside.
+    pub before: Option<(Unit, Position)>,
+}
+
+impl Recovery {
+    /// Whether a person has decided that nobody else is waited for.
+    pub fn by_force(&self) -> bool {
+        self.cause == Cause::Force
+    }
 }
 
 /// This machine.
@@ -203,9 +261,20 @@ pub struct Node {
     pub last_view: LastView,
     /// Data directories that were moved aside on this volume and are still there, by path.
     pub aside: Vec<String>,
+    /// Data that was brought back and lies beside its own.
+    pub brought: Option<Brought>,
 }
 
 impl Node {
+    /// Whether data is still there that this branch has put aside. The name is that of `mariadb::datadir::set_aside`.
+    pub fn keeps_aside(&self, branch: Epoch) -> bool {
+        let named = |path: &String| {
+            let rest = path.rsplit('/').next().and_then(|name| name.strip_prefix("data.aside-"));
+            rest.is_some_and(|rest| rest.split('.').next() == Some(branch.to_string().as_str()))
+        };
+        self.aside.iter().any(named)
+    }
+
     /// What this unit tells the others of itself, whatever they ask.
     fn report(&self) -> Report {
         let entry = self.journal.entry();
@@ -220,6 +289,10 @@ impl Node {
             stalled: self.stalled,
             credentials_seen: self.credentials_seen,
             objects: Epoch::default(),
+            brought: self
+                .brought
+                .clone()
+                .filter(|brought| matches!(brought.result, Bringing::Ready(_) | Bringing::Failed(_))),
         }
     }
 }
@@ -276,6 +349,8 @@ pub struct JournalEntry {
     pub accounts: bool,
     /// The branch of the history that this volume is on; see [`History::branch`].
     pub branch: Epoch,
+    /// The data was restored, and may know other passwords than the cluster's.
+    pub restored: bool,
 }
 
 /// The options that the decision depends on.
@@ -285,6 +360,8 @@ pub struct Settings {
     pub cluster_name: String,
     /// How many units must be there before a cluster forms.
     pub min_cluster_size: MinClusterSize,
+    /// For how many days a restore keeps what it has put aside; `None` for ever.
+    pub restore_keep_days: Option<u32>,
 }
 
 /// How many units must be there before a cluster forms.
@@ -309,7 +386,7 @@ impl Observation {
     /// What this unit says.
     pub fn report(&self) -> Report {
         let mut report = self.node.report();
-        let by_force = self.juju.app.recovery.as_ref().filter(|recovery| recovery.forced);
+        let by_force = self.juju.app.recovery.as_ref().filter(|recovery| recovery.by_force());
         if let Some(answer) = &mut report.answer {
             answer.stands &= by_force.is_some_and(|recovery| recovery.epoch == answer.epoch);
         }

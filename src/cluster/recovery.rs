@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::branches::{Begins, Place};
 use super::decision::{Commit, Decision, Step};
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
-use super::observation::{History, JournalEntry, Observation, Planned, Recovery};
+use super::observation::{Cause, History, JournalEntry, Observation, Planned, Recovery};
 use super::report::{Answer, DbInit, Holds, Report, Server};
+use super::restore;
 use super::state::State;
 
 /// Seconds for which an answer to a restart by force has to stand before the leader chooses: those who would be left behind
@@ -18,6 +19,9 @@ pub const TIME_TO_OBJECT_S: u64 = 20;
 /// This unit's part in an open recovery; `None` when it has none.
 pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> {
     let recovery = o.juju.app.recovery.as_ref()?;
+    if recovery.cause == Cause::Restore {
+        return restore::decide(o, entry, recovery);
+    }
     if !recovery.members.contains(&o.me) || o.node.server.primary().is_some() {
         return None;
     }
@@ -34,16 +38,17 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry) -> Option<Decision> 
             // Withdrawn since (the server was started by hand): never restart from an older word. Opposed: the leader closes
             // it when it hears of that.
             if mine != Some(position) || !objecting(o).is_empty() {
-                return Some(Decision::wait(State::AnsweringCall { missing: Vec::new(), forced: recovery.forced }));
+                return Some(Decision::wait(State::AnsweringCall { missing: Vec::new(), forced: recovery.by_force() }));
             }
-            let branch = if recovery.forced { recovery.epoch } else { entry.branch };
+            let branch = if recovery.by_force() { recovery.epoch } else { entry.branch };
             let (from, ask) = (Some(position.clone()), o.other_addresses());
-            let bootstrap = Step::Bootstrap { epoch: recovery.epoch, from, branch, ask };
+            let bootstrap = Step::Bootstrap { epoch: recovery.epoch, from, branch, ask, put: None };
             Some(Decision::act(State::Recovering, vec![Step::Configure, bootstrap]))
         }
         Some((chosen, _)) => {
             // By force: the answer has to stand until the leader has written down whose copies follow the new branch.
-            let up = !recovery.forced && o.report_of(chosen).is_some_and(|report| report.server.primary().is_some());
+            let up =
+                !recovery.by_force() && o.report_of(chosen).is_some_and(|report| report.server.primary().is_some());
             if up { None } else { Some(Decision::wait(State::WaitingForRecovery(Some(chosen.clone())))) }
         }
     }
@@ -67,7 +72,7 @@ pub(super) fn stand_aside(o: &Observation) -> Option<Decision> {
 /// The state of a unit that has been called.
 fn answering(o: &Observation, recovery: &Recovery) -> State {
     let Some(history) = beginning(o) else {
-        return State::AnsweringCall { missing: Vec::new(), forced: recovery.forced };
+        return State::AnsweringCall { missing: Vec::new(), forced: recovery.by_force() };
     };
     let members = match &o.juju.planned {
         Planned::Known(planned) => recovery.members.intersection(planned).cloned().collect(),
@@ -76,9 +81,9 @@ fn answering(o: &Observation, recovery: &Recovery) -> State {
     match verdict(o, recovery, &members, &history) {
         Verdict::Unanswered(mut missing) => {
             missing.retain(|unit| *unit != o.me);
-            State::AnsweringCall { missing, forced: recovery.forced }
+            State::AnsweringCall { missing, forced: recovery.by_force() }
         }
-        Verdict::Choose(..) => State::AnsweringCall { missing: Vec::new(), forced: recovery.forced },
+        Verdict::Choose(..) => State::AnsweringCall { missing: Vec::new(), forced: recovery.by_force() },
         Verdict::Foreign(unit, here) => State::TwoHistories { unit, here, expected: history },
         Verdict::NoCopy => State::NoUsableCopy,
         Verdict::Gone { missing, seqno } => State::MembersGone { missing, seqno },
@@ -95,23 +100,48 @@ pub(super) fn commits(o: &Observation) -> Vec<Commit> {
     };
     let mut commits: Vec<Commit> = begun(o, &history).into_iter().collect();
     commits.extend(next(o, planned, &history));
+    if commits.is_empty() {
+        commits.extend(restore::commits(o, planned, &history));
+    }
+    if commits.is_empty() {
+        commits.extend(restore::kept_long_enough(o));
+    }
     commits
 }
 
 /// A branch that somebody has begun, or has noted that it begins.
 fn begun(o: &Observation, history: &ClusterUuid) -> Option<Commit> {
     let branch = o.reports().into_values().flatten().map(|r| r.branch).max()?;
-    if o.juju.app.history.is_none() || branch <= self::branch(o) {
-        return None;
+    let before = o.juju.app.history.as_ref().filter(|before| branch > before.branch)?;
+    let recovery = o.juju.app.recovery.as_ref().filter(|recovery| recovery.epoch == branch);
+    if let Some(recovery) = recovery.filter(|recovery| recovery.cause == Cause::Restore) {
+        return restore::begun(o, recovery, before).map(Commit::History);
     }
-    let recovery = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced && recovery.epoch == branch);
     let kept = recovery.map(|recovery| kept(o, recovery)).unwrap_or_default();
     let mut begins = begins(o);
     if let Some((from, (_, position))) = recovery.and_then(|recovery| Some((recovery.from, recovery.chosen.as_ref()?)))
     {
         begins.insert(branch, (from, position.seqno));
     }
-    Some(Commit::History(History { uuid: history.clone(), epoch: branch, branch, kept, begins }))
+    // A copy from before a restore may have been all that was left; or a restore has begun under a permission that was taken
+    // back at the same moment.
+    let on_it = o.reports().into_values().flatten().filter(|report| report.branch == branch);
+    let mut holds = on_it.filter_map(|report| match report.holds {
+        Holds::History(uuid) => Some(uuid),
+        Holds::Nothing | Holds::Unclear(_) => None,
+    });
+    let chosen = recovery.and_then(|recovery| recovery.chosen.as_ref()).map(|(_, position)| position.uuid.clone());
+    let uuid = chosen.or_else(|| holds.next()).unwrap_or_else(|| history.clone());
+    let (mut former, mut restores) = (before.former.clone(), before.restores.clone());
+    former.insert(before.uuid.clone());
+    former.remove(&uuid);
+    let mut replaced = before.replaced.clone();
+    if recovery.is_none() && uuid != before.uuid {
+        restores.insert(branch);
+        replaced = None;
+    }
+    let (epoch, confirmed) = (branch, before.confirmed);
+    Some(Commit::History(History { uuid, epoch, branch, kept, begins, former, restores, replaced, confirmed }))
 }
 
 /// What becomes of the recovery.
@@ -120,8 +150,9 @@ fn next(o: &Observation, planned: &BTreeSet<Unit>, history: &ClusterUuid) -> Vec
     let primary = |report: &Report| report.server.primary().is_some();
     let anybody_primary = || members.values().any(primary);
     match &o.juju.app.recovery {
+        Some(recovery) if recovery.cause == Cause::Restore => restore::next(o, recovery, planned, history),
         // By force: those who are left behind may have said long ago that they serve.
-        Some(recovery) if recovery.forced => {
+        Some(recovery) if recovery.by_force() => {
             // One that was left behind before serves until it has heard that a person counts on its copy after all.
             let serves = |report: Report| primary(&report) && report.branch >= branch(o);
             let restarted = recovery.members.iter().any(|unit| o.report_of(unit).is_some_and(serves));
@@ -172,7 +203,7 @@ pub(super) fn beginning(o: &Observation) -> Option<ClusterUuid> {
 /// Everybody who may hold acknowledged writes: who was ever a member, or holds the history without having said that it
 /// was. A planned unit that has never said anything was not: it could not have got the credentials. One on an older
 /// branch was left behind by a person's decision.
-fn members(o: &Observation, history: &ClusterUuid) -> BTreeMap<Unit, Report> {
+pub(super) fn members(o: &Observation, history: &ClusterUuid) -> BTreeMap<Unit, Report> {
     let branch = branch(o);
     let mut members: BTreeMap<Unit, Report> =
         o.reports().into_iter().filter_map(|(unit, report)| Some((unit, report?))).collect();
@@ -193,7 +224,8 @@ pub(super) fn branch(o: &Observation) -> Epoch {
 }
 
 fn call(o: &Observation, members: BTreeSet<Unit>) -> Commit {
-    Commit::Recovery(Recovery { epoch: next_epoch(o), members, chosen: None, forced: false, from: Epoch::default() })
+    let (cause, from) = (Cause::Outage, Epoch::default());
+    Commit::Recovery(Recovery { epoch: next_epoch(o), members, chosen: None, cause, from, before: None })
 }
 
 /// Above every permission ever given or used.
@@ -234,10 +266,10 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
     let (unit, position, from) = match verdict(o, recovery, &remaining, history) {
         Verdict::Choose(unit, position, from) => (unit, position, from),
         // Those who are waited for no longer may have what is missing: when they are back, all are called.
-        Verdict::NoCopy if recovery.forced => return vec![Commit::CloseRecovery],
+        Verdict::NoCopy if recovery.by_force() => return vec![Commit::CloseRecovery],
         Verdict::NoCopy | Verdict::Unanswered(_) | Verdict::Foreign(..) | Verdict::Gone { .. } => return Vec::new(),
     };
-    if recovery.forced && !unopposed(o, recovery) {
+    if recovery.by_force() && !unopposed(o, recovery) {
         return Vec::new();
     }
     let chosen = Some((unit, position));
@@ -246,7 +278,7 @@ fn advance(o: &Observation, recovery: &Recovery, planned: &BTreeSet<Unit>, histo
 
 /// Those who would be left behind by the open restart by force, and say that they serve.
 pub fn objecting(o: &Observation) -> Vec<Unit> {
-    let Some(recovery) = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced) else {
+    let Some(recovery) = o.juju.app.recovery.as_ref().filter(|recovery| recovery.by_force()) else {
         return Vec::new();
     };
     let says = |report: Report| report.objects == recovery.epoch;
@@ -292,9 +324,10 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
     if !unanswered.is_empty() {
         return Verdict::Unanswered(unanswered);
     }
+    let former = |uuid| o.juju.app.history.as_ref().is_some_and(|known| recovery.by_force() && known.knows(uuid));
     let foreign = answers.iter().find_map(|(unit, _, answer)| {
         let here = &answer.position.as_ref()?.uuid;
-        (here != history).then(|| ((*unit).clone(), here.clone()))
+        (here != history && !former(here)).then(|| ((*unit).clone(), here.clone()))
     });
     if let Some((unit, here)) = foreign {
         return Verdict::Foreign(unit, here);
@@ -310,7 +343,7 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
     let seqno = newest.seqno;
     let best: Vec<_> = answers.iter().filter(|answer| place(answer) == Some(newest)).collect();
     let on = best.iter().map(|(_, report, _)| report.branch).max().unwrap_or_default();
-    if !recovery.forced {
+    if !recovery.by_force() {
         let since = best.iter().map(|(_, _, answer)| answer.view.since).max();
         // Whoever had part in the last restart knows better than the others who could go on behind it: whom those saw before
         // it was waited for then, or given up.
@@ -338,12 +371,17 @@ fn verdict(o: &Observation, recovery: &Recovery, members: &BTreeSet<Unit>, histo
         }
     }
     // One that died within a statement may have carried it out already: others at the same position would miss it.
-    let first =
-        best.iter().filter_map(|(unit, report, a)| Some((a.halfway, report.address?, unit.number(), *unit))).min();
-    let Some((.., unit)) = first else {
+    let first = best
+        .iter()
+        .filter_map(|(unit, report, a)| Some((a.halfway, report.address?, unit.number(), *unit, a)))
+        .min_by(|(halfway, address, number, ..), (other_halfway, other_address, other_number, ..)| {
+            (halfway, address, number).cmp(&(other_halfway, other_address, other_number))
+        });
+    let Some((.., unit, answer)) = first else {
         return Verdict::Unanswered(best.iter().map(|(unit, ..)| (*unit).clone()).collect());
     };
-    Verdict::Choose(unit.clone(), Position { uuid: history.clone(), seqno }, newest.branch)
+    let uuid = answer.position.as_ref().map_or_else(|| history.clone(), |position| position.uuid.clone());
+    Verdict::Choose(unit.clone(), Position { uuid, seqno }, newest.branch)
 }
 
 /// Those of a copy's last view who have not answered, and may hold writes that came after it.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
+use super::restore::Brought;
 
 /// One unit's report, as it stands in its databag. This unit's own is made from [`Node`], so that a hook that ran
 /// twice before Juju showed its first result still decides from what the machine is.
@@ -30,6 +31,8 @@ pub struct Report {
     pub credentials_seen: u32,
     /// The restart by force that it has heard of while it serves, and that would leave it behind; zero for none.
     pub objects: Epoch,
+    /// What came of bringing data back, once that is known.
+    pub brought: Option<Brought>,
 }
 
 /// How far a unit has come on one data volume. Only ever rises there.

@@ -97,6 +97,15 @@ pub enum State {
         /// A person has decided already that nobody else is waited for.
         forced: bool,
     },
+    /// A person goes back to data of an earlier time: everybody stops.
+    Restoring {
+        /// Who has brought it back.
+        by: Unit,
+        /// Members that have not stopped yet.
+        missing: Vec<Unit>,
+        /// All have stopped, and it may begin.
+        chosen: bool,
+    },
     /// Everything stopped; this unit may restart the cluster.
     Recovering,
     /// Everything stopped; another unit may restart the cluster, `None` as long as nobody was chosen.
@@ -119,10 +128,12 @@ pub enum State {
         /// The application's.
         expected: ClusterUuid,
     },
-    /// The cluster was restarted by force without this unit's copy.
+    /// The cluster was restarted by force without this unit's copy, or goes on with restored data.
     LeftBehind {
         /// The branch on which it went on.
         branch: Epoch,
+        /// With restored data.
+        restored: bool,
         /// Somebody serves there, and has a copy to give.
         serves: bool,
         /// Those who are on it.
@@ -167,6 +178,7 @@ impl State {
             Self::Disconnected => "disconnected",
             Self::Starting { .. } => "starting",
             Self::AnsweringCall { .. } => "answering-call",
+            Self::Restoring { .. } => "restoring",
             Self::Recovering => "recovering",
             Self::WaitingForRecovery(_) => "waiting-for-recovery",
             Self::MembersGone { .. } => "members-gone",
@@ -205,6 +217,7 @@ impl State {
             | Self::Disconnected
             | Self::Starting { .. }
             | Self::AnsweringCall { .. }
+            | Self::Restoring { .. }
             | Self::Recovering
             | Self::WaitingForRecovery(_)
             | Self::MembersGone { .. }
@@ -273,7 +286,7 @@ impl State {
                     message += &format!(", waiting for {}", list(missing));
                 }
                 if !aside.is_empty() {
-                    message += &format!("; data from before a restart by force is kept in {}", aside.join(", "));
+                    message += &format!("; data that was replaced is kept in {}", aside.join(", "));
                 }
                 (Level::Active, message)
             }
@@ -323,6 +336,19 @@ impl State {
                     list(missing)
                 ),
             ),
+            Self::Restoring { by, chosen: true, .. } => {
+                (Level::Maintenance, format!("restoring: all members stopped, {by} begins with the restored data"))
+            }
+            Self::Restoring { missing, .. } if missing.is_empty() => {
+                (Level::Maintenance, "restoring: stopped, waiting for the leader's permission to begin".to_owned())
+            }
+            Self::Restoring { missing, .. } => (
+                Level::Waiting,
+                format!(
+                    "restoring: stopped, waiting for {} to stop; start that machine, or remove it with juju remove-unit",
+                    list(missing)
+                ),
+            ),
             Self::Recovering => {
                 (Level::Maintenance, "all members stopped, restarting the cluster from here".to_owned())
             }
@@ -350,24 +376,20 @@ impl State {
                     "all members stopped, and {unit} holds history {here} where the cluster is {expected}: save what you need from it, then remove it"
                 ),
             ),
-            Self::LeftBehind { branch, serves: true, .. } => (
+            Self::LeftBehind { branch, restored, serves: true, .. } => (
                 Level::Maintenance,
-                format!(
-                    "the cluster was restarted by force without this unit (branch {branch}): its data is moved aside and it joins anew"
-                ),
+                format!("{}: its data is moved aside and it joins anew", went_on(*branch, *restored)),
             ),
-            Self::LeftBehind { branch, others, .. } if others.is_empty() => (
+            Self::LeftBehind { branch, restored, others, .. } if others.is_empty() => (
                 Level::Blocked,
                 format!(
-                    "the cluster was restarted by force without this unit (branch {branch}), and nobody who went on is left: bring back a machine or volume{OR_FORCE}"
+                    "{}, and nobody who went on is left: bring back a machine or volume{OR_FORCE}",
+                    went_on(*branch, *restored)
                 ),
             ),
-            Self::LeftBehind { branch, others, .. } => (
+            Self::LeftBehind { branch, restored, others, .. } => (
                 Level::Waiting,
-                format!(
-                    "the cluster was restarted by force without this unit (branch {branch}), waiting for {} to serve{OR_FORCE}",
-                    list(others)
-                ),
+                format!("{}, waiting for {} to serve{OR_FORCE}", went_on(*branch, *restored), list(others)),
             ),
             Self::WrongHistory { here, expected } => (
                 Level::Blocked,
@@ -384,6 +406,15 @@ impl State {
 
 /// What a person can do when those who are waited for do not come back.
 const OR_FORCE: &str = "; if lost for good, run bootstrap-cluster on the leader";
+
+/// Without this unit's copy.
+fn went_on(branch: Epoch, restored: bool) -> String {
+    if restored {
+        format!("the cluster goes on with restored data (branch {branch})")
+    } else {
+        format!("the cluster was restarted by force without this unit (branch {branch})")
+    }
+}
 
 /// Units as a reader lists them.
 fn list(units: &[Unit]) -> String {

@@ -27,6 +27,7 @@ pub struct Command {
     args: Vec<OsString>,
     env: BTreeMap<OsString, OsString>,
     directory: Option<PathBuf>,
+    user: Option<String>,
     stdin: Option<Vec<u8>>,
     timeout: Duration,
 }
@@ -108,6 +109,7 @@ impl Command {
             args: Vec::new(),
             env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
             directory: None,
+            user: None,
             stdin: None,
             timeout: DEFAULT_TIMEOUT,
         }
@@ -154,6 +156,13 @@ impl Command {
         self
     }
 
+    /// Who it runs as, in a row of programs (`host::pipe`): this user with the user's own group; otherwise whoever we are.
+    #[must_use]
+    pub fn user(mut self, name: &str) -> Self {
+        self.user = Some(name.to_owned());
+        self
+    }
+
     /// What the program reads. Without it stdin is empty.
     #[must_use]
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
@@ -178,8 +187,7 @@ impl Command {
         if output.success() {
             return Ok(output);
         }
-        let (code, signal) = (output.status.code(), output.status.signal());
-        Err(CommandError::Failed { command, code, signal, stderr: tail(&output.stderr) })
+        Err(failed(command, output.status, &output.stderr_text()))
     }
 
     /// Runs it; every way of ending by itself is fine.
@@ -226,7 +234,19 @@ impl Command {
         Ok(id)
     }
 
-    fn prepare(&self) -> std::process::Command {
+    /// The same program, which the kernel ends when the thread that starts it has ended, in whatever way.
+    pub(super) fn ends_with_us(mut self) -> Self {
+        let mut args = vec![OsString::from("--pdeathsig"), OsString::from("KILL")];
+        if let Some(user) = self.user.take() {
+            args.extend(["--reuid", &user, "--regid", &user, "--init-groups"].map(OsString::from));
+        }
+        args.extend([OsString::from("--"), std::mem::replace(&mut self.program, OsString::from("setpriv"))]);
+        args.append(&mut self.args);
+        self.args = args;
+        self
+    }
+
+    pub(super) fn prepare(&self) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
         // A group of its own, so that the time limit also ends what the program has started.
         command.args(&self.args).env_clear().envs(&self.env).process_group(0);
@@ -258,12 +278,22 @@ impl std::fmt::Debug for Command {
     }
 }
 
+/// How a program failed.
+pub(super) fn failed(command: String, status: ExitStatus, stderr: &str) -> CommandError {
+    CommandError::Failed { command, code: status.code(), signal: status.signal(), stderr: tail(stderr.as_bytes()) }
+}
+
 fn end_group(child: &mut Child) {
+    kill_group(child);
+    let _status = child.wait();
+}
+
+/// Kills a program that was not waited for yet, and what it has started.
+pub(super) fn kill_group(child: &Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw) {
         // The only way this fails is that nobody is left.
         let _gone = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
     }
-    let _status = child.wait();
 }
 
 fn ending(code: Option<i32>, signal: Option<i32>) -> String {

@@ -26,6 +26,17 @@ pub enum FileError {
     Locked { path: PathBuf, limit: Duration },
 }
 
+/// Keeps what kind of error it was: a full disk stays one.
+impl From<FileError> for io::Error {
+    fn from(why: FileError) -> Self {
+        match why {
+            FileError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => source,
+            FileError::Io { ref source, .. } => Self::new(source.kind(), why),
+            FileError::NoSuchName { .. } | FileError::Locked { .. } => Self::other(why),
+        }
+    }
+}
+
 type Result<T> = std::result::Result<T, FileError>;
 
 /// Who may do what with a file.
@@ -357,7 +368,7 @@ pub fn is_locked(path: impl AsRef<Path>) -> Result<bool> {
     }
 }
 
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
     move |source| FileError::Io { operation, path, source }
 }

@@ -3,14 +3,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the door that everybody else is asked to use")]
 
+pub mod beside;
 pub mod clock;
 pub mod command;
 pub mod file;
 pub mod machine;
 pub mod net;
 pub mod package;
+pub mod pipe;
 pub mod service_manager;
 mod talk;
+pub mod tree;
 
 pub use command::{Command, CommandError, Output};
 pub use file::{FileError, Mode};

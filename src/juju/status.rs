@@ -54,6 +54,14 @@ pub fn set_unit(status: Status, message: &str) -> Result<(), Error> {
     tool::run("status-set", &["--", status.as_str(), message], None).map(drop)
 }
 
+/// Sets this unit's status to the same word with something behind its message.
+///
+/// # Errors
+/// When Juju does not answer, or refuses the word: some are its own.
+pub fn set_unit_again(before: &Shown, behind: &str) -> Result<(), Error> {
+    tool::run("status-set", &["--", &before.status, &format!("{}{behind}", before.message)], None).map(drop)
+}
+
 /// Sets the application's status.
 ///
 /// # Errors

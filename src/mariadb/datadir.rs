@@ -1,5 +1,6 @@
 //! The data directory: what lies in it, and making the first one.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::grastate::{self, Grastate};
@@ -34,8 +35,11 @@ pub enum Found {
 
 /// Looks without changing anything.
 pub fn look(paths: &Paths) -> Found {
-    let dir = paths.datadir();
-    let names = match file::list_opt(&dir) {
+    look_in(&paths.datadir())
+}
+
+fn look_in(dir: &Path) -> Found {
+    let names = match file::list_opt(dir) {
         Ok(None) => return Found::Nothing,
         Ok(Some(names)) => names,
         Err(why) => return Found::Odd(why.to_string()),
@@ -124,6 +128,20 @@ pub fn set_aside(paths: &Paths, branch: u32) -> Result<(), FileError> {
     file::rename(paths.datadir(), &target)
 }
 
+/// Deletes what was set aside under this number.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn drop_aside(paths: &Paths, branch: u32) -> Result<(), FileError> {
+    let name = format!("data.aside-{branch}");
+    for found in file::list_opt(&paths.volume)?.unwrap_or_default() {
+        if found == name || found.strip_prefix(&name).is_some_and(|rest| rest.starts_with('.')) {
+            file::remove_dir_all_opt(paths.volume.join(found))?;
+        }
+    }
+    Ok(())
+}
+
 /// Moves what an interrupted founding has left out of the way; nothing is deleted.
 ///
 /// # Errors
@@ -170,25 +188,36 @@ pub fn drop_write_set_cache(paths: &Paths) -> Result<(), FileError> {
 /// # Errors
 /// When a recovery run fails: no answer is better than a wrong one.
 pub fn measure(paths: &Paths) -> Result<Option<(String, u64)>, DatadirError> {
-    let uuid = match look(paths) {
+    if is_nil(paths) {
+        return Ok(halfway::read(paths));
+    }
+    measure_in(&paths.datadir())
+}
+
+/// The same of a data directory that lies elsewhere. The nil UUID is no position there.
+///
+/// # Errors
+/// When a recovery run fails.
+pub fn measure_in(dir: &Path) -> Result<Option<(String, u64)>, DatadirError> {
+    let uuid = match look_in(dir) {
         Found::State(Grastate { uuid: Some(uuid), seqno: Some(seqno), .. }) => return Ok(Some((uuid, seqno))),
         Found::State(Grastate { uuid: Some(uuid), seqno: None, .. }) => Some(uuid),
         Found::Torn(_) => None,
-        Found::State(Grastate { uuid: None, .. }) => return Ok(halfway::read(paths)),
-        Found::Nothing | Found::Odd(_) => return Ok(None),
+        Found::State(Grastate { uuid: None, .. }) | Found::Nothing | Found::Odd(_) => return Ok(None),
     };
     // The engine may know no position, or one of another history than the state file: not usable.
-    Ok(engine_position()?.filter(|(found, _)| uuid.as_ref().is_none_or(|uuid| uuid == found)))
+    Ok(engine_position(dir)?.filter(|(found, _)| uuid.as_ref().is_none_or(|uuid| uuid == found)))
 }
 
 /// The engine's own position, by a recovery run of the stopped server.
 ///
 /// # Errors
 /// When the run fails: no answer is better than a wrong one.
-pub(super) fn engine_position() -> Result<Option<(String, u64)>, DatadirError> {
+pub(super) fn engine_position(dir: &Path) -> Result<Option<(String, u64)>, DatadirError> {
     // Its own error log: two runs must not read each other's.
     let output = Command::new(server_program())
         .args(["--user=mysql", "--wsrep-recover", "--disable-log-error", "--skip-networking", "--wsrep-notify-cmd="])
+        .arg(format!("--datadir={}", dir.display()))
         .timeout(Duration::from_secs(3600))
         .run()
         .map_err(|source| DatadirError::Program { what: "recover the position of the data", source })?;

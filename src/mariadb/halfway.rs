@@ -47,7 +47,7 @@ pub fn note(paths: &Paths) -> Result<(), DatadirError> {
         return Ok(());
     }
     // The engine of a copy that never held a history names none.
-    let Some((uuid, seqno)) = datadir::engine_position()? else {
+    let Some((uuid, seqno)) = datadir::engine_position(&paths.datadir())? else {
         return Ok(());
     };
     // A type of a string and a number always has a JSON form.

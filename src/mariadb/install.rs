@@ -5,9 +5,10 @@ use anyhow::Context as _;
 use super::{ARCHIVE_DIR, BINLOG_DIR, CNF, Paths, TMP_DIR, service};
 use crate::host::{Mode, file, package, service_manager as systemd};
 
-/// What a member needs. tzdata is the source of the time zones, which minimal images lack.
-const PACKAGES: [&str; 7] =
-    ["mariadb-server", "mariadb-client", "mariadb-backup", "galera-4", "socat", "rsync", "tzdata"];
+/// What a member needs. tzdata is the source of the time zones, which minimal images lack; zstd and age make backups
+/// smaller and secret.
+const PACKAGES: [&str; 9] =
+    ["mariadb-server", "mariadb-client", "mariadb-backup", "galera-4", "socat", "rsync", "tzdata", "zstd", "age"];
 /// The oldest server whose behaviour this charm knows.
 const VERSION_MIN: (u32, u32) = (10, 11);
 

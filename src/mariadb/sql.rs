@@ -56,8 +56,16 @@ impl Session {
     /// # Errors
     /// When the server does not answer in time.
     pub fn open(limit: Duration) -> Result<Self, SqlError> {
+        Self::open_at(SOCKET, limit)
+    }
+
+    /// Connects to another server of this machine.
+    ///
+    /// # Errors
+    /// When the server does not answer in time.
+    pub fn open_at(socket: &str, limit: Duration) -> Result<Self, SqlError> {
         let options = OptsBuilder::new()
-            .socket(Some(SOCKET))
+            .socket(Some(socket))
             .user(Some("root"))
             .prefer_socket(false)
             .read_timeout(Some(limit))
@@ -93,6 +101,16 @@ impl Session {
     pub fn column(&mut self, what: &str, query: &str, values: &[&str]) -> Result<Vec<String>, SqlError> {
         let values: Vec<mysql::Value> = values.iter().map(|value| mysql::Value::from(*value)).collect();
         self.conn.exec(query, values).map_err(|why| failed(what, why))
+    }
+
+    /// The rows of a query, whatever its columns: each value as text.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn rows(&mut self, what: &str, query: &str) -> Result<Vec<Vec<Option<String>>>, SqlError> {
+        let rows: Vec<mysql::Row> = self.conn.query(query).map_err(|why| failed(what, why))?;
+        let text = |value| mysql::from_value_opt::<Option<String>>(value).unwrap_or(None);
+        Ok(rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect())
     }
 
     /// What Galera says of this member. Where its list of members is not that of its view, the server's own table knows

@@ -38,6 +38,18 @@ impl fmt::Debug for Passwords {
     }
 }
 
+/// The key that opens encrypted backups, from the secret that the operator has made for it.
+///
+/// # Errors
+/// When the secret cannot be read, or has no such key.
+pub fn age_identity(uri: &SecretUri) -> anyhow::Result<String> {
+    let content = secret::get(Which::Uri(uri), Revision::Refresh);
+    let content =
+        content.context("cannot read the secret of backup-key; grant it to this application (juju grant-secret)")?;
+    let identity = content.get("age-identity").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    identity.context("the secret of backup-key needs the key age-identity, as age-keygen makes it")
+}
+
 impl Passwords {
     /// A fresh set.
     pub fn make() -> Self {

@@ -4,4 +4,5 @@ pub mod credentials;
 pub mod observe;
 pub mod peer_data;
 pub mod publish;
+pub mod s3;
 pub mod settings;

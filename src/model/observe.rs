@@ -9,7 +9,7 @@ use super::credentials::{self, Passwords};
 use super::peer_data::{self, Bag, CredentialsText};
 use super::settings::{self, Options};
 use crate::cluster::{AppBag, Event, Juju, Peers, Planned, Unit};
-use crate::invocation::PEER_ENDPOINT;
+use crate::invocation::{self, PEER_ENDPOINT};
 use crate::juju::{self, RelationId, UnitName};
 
 /// What was seen: the middle's part, and what publishing and acting need besides.
@@ -29,6 +29,8 @@ pub struct Model {
     pub passwords: Option<Passwords>,
     /// Where they are kept.
     pub credentials: Option<CredentialsText>,
+    /// The model's UUID.
+    pub model_uuid: String,
     /// This unit's address on the peers' network.
     pub address: Option<IpAddr>,
 }
@@ -55,6 +57,7 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
             event,
             leader: false,
             planned: planned?,
+            now_s: 0,
             peers: Peers::NotYet,
             app: AppBag::default(),
             settings: options.as_ref().map(|o| o.cluster.clone()).map_err(Clone::clone),
@@ -65,6 +68,7 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
         options: options.ok(),
         passwords: None,
         credentials: None,
+        model_uuid: invocation::model_uuid(),
         address: address?,
     };
     let Some(relation) = relation else {

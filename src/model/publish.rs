@@ -45,6 +45,8 @@ pub fn commit(model: &Model, commits: &[Commit]) -> anyhow::Result<()> {
             Commit::Formation(formation) => peer_data::write_formation(formation),
             Commit::History(history) => peer_data::write_history(history),
             Commit::Recovery(recovery) => peer_data::write_recovery(Some(recovery)),
+            Commit::Restore(restore) => peer_data::write_restore(restore),
+            Commit::EndRestore(ended) => peer_data::write_ended(ended),
             Commit::CloseRecovery => peer_data::write_recovery(None),
             Commit::CredentialsSettled { generation } => {
                 let before = model.credentials.clone().unwrap_or_default();
@@ -76,6 +78,29 @@ pub fn application_status(status: &Status) -> anyhow::Result<bool> {
     match result {
         Err(why) if why.is_not_leader() => Ok(true),
         other => other.context("cannot show the application's status"),
+    }
+}
+
+/// What goes on while an action runs, behind the status that the unit has: no hook runs meanwhile that could show it.
+pub struct Beside {
+    before: Shown,
+}
+
+impl Beside {
+    /// Behind the status of now; `None` when Juju does not tell it.
+    pub fn of_now() -> Option<Self> {
+        shown::get_unit().ok().map(|before| Self { before })
+    }
+
+    /// Shows it. That it cannot be shown is no reason to stop.
+    pub fn show(&self, text: &str) {
+        let _only_shown = shown::set_unit_again(&self.before, &format!("; {text}"));
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _only_shown = shown::set_unit_again(&self.before, "");
     }
 }
 

@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::s3;
 use crate::cluster::{self, BadSetting, MinClusterSize};
+use crate::juju::SecretUri;
 
 /// The longest name that Galera takes for a group.
 /// Source: MariaDB documentation of `wsrep_cluster_name`.
 const CLUSTER_NAME_LENGTH_MAX: usize = 32;
 /// The server's own range of `max_connections`.
 const MAX_CONNECTIONS: std::ops::RangeInclusive<i64> = 10..=100_000;
+/// A hundred years.
+const DAYS_MAX: u32 = 36_500;
 /// More members than this only slow every commit down.
 const CLUSTER_SIZE: std::ops::RangeInclusive<u32> = 1..=9;
 
@@ -24,6 +28,12 @@ pub struct Options {
     pub profile: Profile,
     /// Connections at once; `None` lets the memory decide.
     pub max_connections: Option<u32>,
+    /// A bucket for backups, or what to ask a related application for.
+    pub s3: s3::Options,
+    /// For whom backups are encrypted: public keys, as age takes them.
+    pub backup_recipients: Vec<String>,
+    /// The secret with the key that opens encrypted backups.
+    pub backup_key: Option<SecretUri>,
 }
 
 /// How much of the machine the server may take.
@@ -45,9 +55,32 @@ pub fn read(values: &BTreeMap<String, Value>, application: &str) -> Result<Optio
     let min_cluster_size = keep(&mut bad, min_cluster_size(values.get("min-cluster-size")));
     let profile = keep(&mut bad, profile(values.get("profile")));
     let max_connections = keep(&mut bad, max_connections(values.get("max-connections")));
-    match (cluster_name, min_cluster_size, profile, max_connections) {
-        (Some(cluster_name), Some(min_cluster_size), Some(profile), Some(max_connections)) => {
-            Ok(Options { cluster: cluster::Settings { cluster_name, min_cluster_size }, profile, max_connections })
+    let restore_keep_days = keep(&mut bad, days(values.get("restore-keep-days"), "restore-keep-days", 7));
+    let s3 = s3::options(values).map_err(|problems| bad.extend(problems)).ok();
+    let backup_recipients = keep(&mut bad, recipients(values.get("backup-recipients")));
+    let backup_key = keep(&mut bad, backup_key(values.get("backup-key")));
+    match (
+        cluster_name,
+        min_cluster_size,
+        profile,
+        max_connections,
+        restore_keep_days,
+        s3,
+        backup_key,
+        backup_recipients,
+    ) {
+        (
+            Some(cluster_name),
+            Some(min_cluster_size),
+            Some(profile),
+            Some(max_connections),
+            Some(restore_keep_days),
+            Some(s3),
+            Some(backup_key),
+            Some(backup_recipients),
+        ) => {
+            let cluster = cluster::Settings { cluster_name, min_cluster_size, restore_keep_days };
+            Ok(Options { cluster, profile, max_connections, s3, backup_recipients, backup_key })
         }
         _ => Err(bad),
     }
@@ -125,6 +158,44 @@ fn max_connections(value: Option<&Value>) -> Result<Option<u32>, BadSetting> {
             u32::try_from(n).map(Some).or_else(|_| wrong("max-connections", value, "a number"))
         }
         _ => wrong("max-connections", value, "0 (from the machine's memory) or a number from 10 to 100000"),
+    }
+}
+
+/// Public keys, one a line or with commas between them: an SSH key has blanks within. What is no key is said by the backup.
+fn recipients(value: Option<&Value>) -> Result<Vec<String>, BadSetting> {
+    let text = match value {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::String(text)) => text,
+        Some(value) => return wrong("backup-recipients", value, "a text of public keys, one a line"),
+    };
+    let keys = text.split(['\n', ',']).map(str::trim).filter(|key| !key.is_empty()).map(ToOwned::to_owned);
+    Ok(keys.collect())
+}
+
+fn backup_key(value: Option<&Value>) -> Result<Option<SecretUri>, BadSetting> {
+    let text = match value {
+        None | Some(Value::Null) => return Ok(None),
+        Some(value) => value.as_str().map(str::trim).unwrap_or("?"),
+    };
+    if text.is_empty() {
+        return Ok(None);
+    }
+    // Somebody may have put the key itself there: it is not repeated.
+    let problem = format!("the value is not {}", s3::SECRET_EXAMPLE);
+    let uri = text.parse::<SecretUri>().ok().filter(s3::is_an_address);
+    uri.map(Some).ok_or(BadSetting { option: "backup-key".to_owned(), problem })
+}
+
+/// A number of days; `None` for 0, which stands for ever.
+fn days(value: Option<&Value>, option: &str, default: u32) -> Result<Option<u32>, BadSetting> {
+    let value = match value {
+        None | Some(Value::Null) => return Ok(Some(default)),
+        Some(value) => value,
+    };
+    match value.as_i64().map(u32::try_from) {
+        Some(Ok(0)) => Ok(None),
+        Some(Ok(days)) if days <= DAYS_MAX => Ok(Some(days)),
+        Some(_) | None => wrong(option, value, "0 (for ever) or a number of days up to 36500"),
     }
 }
 

@@ -6,7 +6,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::live::{self, Asked};
-use super::{Secrets, Wanted, agent_service, configure, departure, doorway, journal, last_view, observe, outage};
+use super::stores::Stores;
+use super::{
+    Secrets, Wanted, agent_service, bring, configure, departure, doorway, journal, last_view, observe, outage,
+};
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step, stands_in_the_way};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
@@ -19,6 +22,8 @@ pub struct Hands<'a> {
     pub wanted: Option<&'a Wanted>,
     /// The passwords, once they are at hand.
     pub secrets: Option<&'a Secrets>,
+    /// Where backups are, once it is known.
+    pub stores: Option<&'a Stores>,
     /// The server was a full member when it was looked at.
     pub running: bool,
     /// Told what takes long.
@@ -63,8 +68,14 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             // A disk was lost: what the server was permitted on the one before does not hold here.
             service::stop_idle(paths)?;
             observe::withdraw_answer(paths)?;
-            let (used_epoch, branch) = (Epoch::default(), Epoch::default());
-            let entry = JournalEntry { db_init: DbInit::New, uuid: None, used_epoch, accounts: false, branch };
+            let entry = JournalEntry {
+                db_init: DbInit::New,
+                uuid: None,
+                used_epoch: Epoch::default(),
+                accounts: false,
+                branch: Epoch::default(),
+                restored: false,
+            };
             journal::write(paths, &entry)?;
         }
         Step::Configure => {
@@ -74,13 +85,19 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             configure::configure(paths, wanted, hands.secrets, hands.running)?;
         }
         Step::Advance(next) => change_journal(paths, |entry| entry.db_init = entry.db_init.max(*next))?,
-        Step::Bootstrap { epoch, from, branch, ask } => return bootstrap(hands, *epoch, from.as_ref(), *branch, ask),
+        Step::Bootstrap { epoch, from, branch, ask, put } => {
+            return bootstrap(hands, (*epoch, *branch), from.as_ref(), ask, *put);
+        }
         Step::SetUpAccounts => {
             (hands.progress)("setting up accounts and time zones");
             let mut session = Session::open(Duration::from_secs(120))?;
             account::first_time_setup(&mut session)?;
             accounts(&mut session, hands.secrets)?;
             change_journal(paths, |entry| entry.accounts = true)?;
+        }
+        Step::RenewAccounts => {
+            accounts(&mut Session::open(Duration::from_secs(120))?, hands.secrets)?;
+            change_journal(paths, |entry| entry.restored = false)?;
         }
         Step::SettleCredentials { generation } => {
             let Some(secrets) = hands.secrets.filter(|secrets| secrets.generation == *generation) else {
@@ -110,33 +127,33 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
         })?,
         Step::Stop => {
             // Decided for a server in which Galera has given up, or which serves another history: the first is idle.
-            if observe::server().primary().is_some() { service::stop(paths)? } else { service::stop_idle(paths)? }
+            stop(paths)?;
         }
         Step::AnswerCall(epoch) => {
             if observe::server().primary().is_some() {
                 return Ok(Some("the server has found its way back into a primary component".to_owned()));
             }
             service::stop_idle(paths)?;
-            let position = match datadir::measure(paths)? {
-                None => None,
-                Some((uuid, seqno)) => Some(Position { uuid: uuid.parse().map_err(anyhow::Error::msg)?, seqno }),
-            };
-            let (view, halfway) = (last_view::read(paths, journal::branch(paths)), halfway::read(paths).is_some());
-            observe::write_answer(paths, &Answer { epoch: *epoch, position, view, halfway, stands: false })?;
+            answer(paths, *epoch)?;
         }
+        Step::StopAndAnswer(epoch) => {
+            stop(paths)?;
+            answer(paths, *epoch)?;
+        }
+        Step::BringBack { epoch, to } => bring::begin(paths, *epoch, to, hands.stores)?,
+        Step::ForgetBrought(epoch) => bring::forget(paths, *epoch)?,
+        Step::DropAside(branch) => datadir::drop_aside(paths, branch.0)?,
         Step::TakeBranch(branch) => {
             service::stop_idle(paths)?;
-            change_journal(paths, |entry| entry.branch = entry.branch.max(*branch))?;
+            // A unit without a copy may have waited for another history than the one that it finds there.
+            change_journal(paths, |entry| (entry.branch, entry.uuid) = (entry.branch.max(*branch), None))?;
         }
         Step::MoveAside(branch) => {
-            if observe::server().primary().is_some() {
-                service::stop(paths)?
-            } else {
-                service::stop_idle(paths)?
-            }
+            stop(paths)?;
             observe::withdraw_answer(paths)?;
             datadir::set_aside(paths, branch.0)?;
-            change_journal(paths, |entry| entry.branch = entry.branch.max(*branch))?;
+            // What comes next may be another history: that of a restore.
+            change_journal(paths, |entry| (entry.branch, entry.uuid) = (entry.branch.max(*branch), None))?;
         }
         Step::Leave => {
             if let Some(wanted) = hands.wanted {
@@ -149,6 +166,21 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
+/// Cleanly when it serves; otherwise it has nothing to finish.
+fn stop(paths: &Paths) -> anyhow::Result<()> {
+    if observe::server().primary().is_some() { service::stop(paths) } else { service::stop_idle(paths) }
+}
+
+/// The answer to a call, with the server stopped.
+fn answer(paths: &Paths, epoch: Epoch) -> anyhow::Result<()> {
+    let position = match datadir::measure(paths)? {
+        None => None,
+        Some((uuid, seqno)) => Some(Position { uuid: uuid.parse().map_err(anyhow::Error::msg)?, seqno }),
+    };
+    let (view, halfway) = (last_view::read(paths, journal::branch(paths)), halfway::read(paths).is_some());
+    observe::write_answer(paths, &Answer { epoch, position, view, halfway, stands: false })
+}
+
 fn change_journal(paths: &Paths, change: impl FnOnce(&mut JournalEntry)) -> anyhow::Result<()> {
     let mut entry = journal::read(paths).entry().cloned().context("cannot read the journal on the data volume")?;
     change(&mut entry);
@@ -157,10 +189,10 @@ fn change_journal(paths: &Paths, change: impl FnOnce(&mut JournalEntry)) -> anyh
 
 fn bootstrap(
     hands: &Hands<'_>,
-    epoch: Epoch,
+    (epoch, branch): (Epoch, Epoch),
     from: Option<&Position>,
-    branch: Epoch,
     ask: &[IpAddr],
+    put: Option<Epoch>,
 ) -> anyhow::Result<Option<String>> {
     let paths = hands.paths;
     let me = hands.wanted.context("cannot bootstrap: the address or the cluster's name is not known yet")?;
@@ -194,13 +226,26 @@ fn bootstrap(
             Asked::Unclear(why) => return Ok(Some(why)),
         }
     }
+    if let (Some(restore), Some(position)) = (put, from) {
+        // The permission is not used up yet: cut off in here, the same permission goes on.
+        bring::put(paths, restore, branch, position)?;
+    }
     // The permission says that nobody else is waited for; on the branch that it begins, nobody else is there.
     // A new cluster's first permission is no restart.
     let since = if from.is_some() { epoch } else { Epoch::default() };
     last_view::write(paths, branch, &LastView { members: [(me.address, me.unit.parse().ok())].into(), since })?;
     // Used up before anything happens: dying behind this line costs a permission, dying before it costs nothing, and
     // neither bootstraps twice.
-    change_journal(paths, |entry| (entry.used_epoch, entry.branch) = (epoch, branch))?;
+    change_journal(paths, |entry| {
+        (entry.used_epoch, entry.branch) = (epoch, branch);
+        if let Some(position) = from {
+            entry.uuid = Some(position.uuid.clone());
+        }
+        entry.restored |= put.is_some();
+    })?;
+    if put.is_some() {
+        bring::done(paths)?;
+    }
     configure::configure(paths, me, hands.secrets, false)?;
     observe::withdraw_answer(paths)?;
     if from.is_none() {

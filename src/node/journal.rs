@@ -25,6 +25,8 @@ struct Text {
     accounts: bool,
     #[serde(default)]
     branch: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    restored: bool,
 }
 
 fn path(paths: &Paths) -> PathBuf {
@@ -51,6 +53,7 @@ fn parse(text: &str) -> Result<JournalEntry, String> {
         used_epoch: Epoch(read.used_epoch),
         accounts: read.accounts,
         branch: Epoch(read.branch),
+        restored: read.restored,
     })
 }
 
@@ -71,6 +74,7 @@ pub fn write(paths: &Paths, entry: &JournalEntry) -> Result<(), FileError> {
         used_epoch: entry.used_epoch.0,
         accounts: entry.accounts,
         branch: entry.branch.0,
+        restored: entry.restored,
     };
     // A type of strings, numbers and booleans always has a JSON form.
     let text = serde_json::to_string(&text).unwrap_or_default();

@@ -2,6 +2,8 @@
 
 pub mod act;
 pub mod agent_service;
+pub mod backups;
+pub mod bring;
 pub mod configure;
 pub mod departure;
 pub mod doorway;
@@ -13,6 +15,8 @@ pub mod observe;
 pub mod outage;
 pub mod quiet;
 pub mod shown;
+pub mod stores;
+pub mod work;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{journal, last_view, outage};
+use super::{bring, journal, last_view, outage};
 use crate::cluster::{
     Answer, ClusterUuid, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server,
     TIME_TO_OBJECT_S, Volume,
@@ -38,6 +38,7 @@ pub fn observe(paths: &Paths, address: Option<IpAddr>) -> Node {
         last_view: last_view::read(paths, journal::branch(paths)),
         // A volume that cannot be read shows elsewhere.
         aside: datadir::aside(paths).unwrap_or_default(),
+        brought: bring::observe(paths),
     }
 }
 
@@ -67,7 +68,7 @@ fn halfway_of(paths: &Paths) -> Option<ClusterUuid> {
 }
 
 /// Ours, beside the data directory.
-const OWN_FILES: [&str; 4] = [journal::FILE, last_view::FILE, halfway::FILE, saved_view::FILE];
+const OWN_FILES: [&str; 5] = [journal::FILE, last_view::FILE, halfway::FILE, saved_view::FILE, bring::FILE];
 
 /// What lies in the data directory, and, as long as there is no journal, anywhere else on the volume.
 fn holds(paths: &Paths) -> Holds {

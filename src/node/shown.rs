@@ -36,6 +36,9 @@ pub struct Shown {
     /// The epoch of the last restart that this pass has heard of.
     #[serde(default)]
     pub restart: u32,
+    /// The model's UUID: with the application's name it tells our backups from others'.
+    #[serde(default)]
+    pub model_uuid: String,
 }
 
 fn path(paths: &Paths) -> PathBuf {
@@ -44,8 +47,8 @@ fn path(paths: &Paths) -> PathBuf {
 
 /// The facts that a status shows: no sequence numbers, no view numbers, nothing that changes by itself. The view's
 /// addresses are one of them: Galera counts a member before it lists its address, and for that moment the status shows
-/// it as missing, or even as serving apart from us.
-pub fn fingerprint(server: &Server, stalled: bool) -> String {
+/// it as missing, or even as serving apart from us. `beside` is what else goes on here.
+pub fn fingerprint(server: &Server, stalled: bool, beside: &str) -> String {
     let (size, view, uuid) = match server {
         Server::Answers(galera) => (
             galera.size,
@@ -54,7 +57,7 @@ pub fn fingerprint(server: &Server, stalled: bool) -> String {
         ),
         Server::Stopped | Server::Starting | Server::Silent(_) => (0, String::new(), String::new()),
     };
-    format!("{} {size} {view} {uuid} stalled={stalled}", live::word(server))
+    format!("{} {size} {view} {uuid} stalled={stalled} {beside}", live::word(server))
 }
 
 /// Leaves the note.
@@ -66,6 +69,14 @@ pub fn write(paths: &Paths, shown: &Shown) -> anyhow::Result<()> {
     let text = serde_json::to_string(shown).context("cannot write what was shown")?;
     file::write_atomic(path(paths), text.as_bytes(), &Mode::new(0o600))?;
     Ok(())
+}
+
+/// Makes the agent ask for another pass at once: Juju does not tell a unit of what it has written itself.
+///
+/// # Errors
+/// When the note cannot be written.
+pub fn look_soon(paths: &Paths) -> anyhow::Result<()> {
+    read(paths).map_or(Ok(()), |note| write(paths, &Shown { look_again_s: Some(0), ..note }))
 }
 
 /// Reads it.
@@ -93,7 +104,7 @@ mod tests {
                 size: 2,
                 view: addresses.iter().map(|address| address.parse().unwrap()).collect(),
             };
-            fingerprint(&Server::Answers(galera), false)
+            fingerprint(&Server::Answers(galera), false, "")
         };
         assert_ne!(shown(&["10.0.0.1"], Some(1)), shown(&["10.0.0.1", "10.0.0.2"], Some(1)));
         assert_eq!(shown(&["10.0.0.1", "10.0.0.2"], Some(1)), shown(&["10.0.0.2", "10.0.0.1"], Some(2)));

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mariadb_galera::cluster::{Epoch, Juju, Peers, Recovery, TIME_TO_OBJECT_S, Unit};
+use mariadb_galera::cluster::{Cause, Epoch, Juju, Peers, Recovery, TIME_TO_OBJECT_S, Unit};
 
 use super::plan::{MINUTE, Ms, SECOND};
 use super::world::{World, name};
@@ -96,7 +96,11 @@ impl World {
         let Some(recovery) = juju.app.recovery.as_ref().filter(|recovery| recovery.epoch == epoch) else {
             return;
         };
-        if recovery.forced {
+        if recovery.cause == Cause::Restore {
+            self.nothing_is_lost(&recovery.clone());
+            return;
+        }
+        if recovery.by_force() {
             self.nobody_objects(me, epoch, juju);
         }
         self.the_newest_is_chosen(me, &recovery.members);

@@ -11,7 +11,7 @@ use juju_local::uniter::context::{Context, Kind};
 use juju_local::uniter::resolver::{Op, Wishes, next_op};
 use mariadb_galera::agent::{LOOK_EVERY, PASS_GAP, PASS_GAP_FAILED};
 use mariadb_galera::charm::{COMMIT_WITHIN, ROUNDS_MAX};
-use mariadb_galera::cluster::{Commit, Decision, Epoch, Juju, Level, Peers, Recovery, Server, Step, Unit, decide};
+use mariadb_galera::cluster::{Commit, Decision, Epoch, Juju, Level, Peers, Server, Step, Unit, decide};
 use mariadb_galera::invocation::{self, HookName, PEER_ENDPOINT};
 use mariadb_galera::model::peer_data;
 use mariadb_galera::node::{last_view, outage, shown};
@@ -38,7 +38,7 @@ pub(crate) struct Running {
     pub(crate) noted: bool,
     pub(crate) refuse: bool,
     /// What an action is about to write.
-    pub(crate) call: Option<Recovery>,
+    pub(crate) call: Option<Commit>,
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub(crate) fn model() -> State {
         name: APP.to_owned(),
         peers: [(PEER_ENDPOINT.to_owned(), "mariadb_galera_peers".to_owned())].into(),
         storage: [("data".to_owned(), data)].into(),
-        actions: [(super::person::ACTION.to_owned(), super::person::action())].into(),
+        actions: super::person::actions(),
         ..Charm::default()
     };
     state.add_application(APP, charm, "", &BTreeMap::new(), &BTreeMap::new()).expect("the name is free");
@@ -111,12 +111,13 @@ impl World {
         }
         let stalled = self.stalled(unit);
         let reaches = self.reaches_controller(unit);
+        let beside = self.beside(unit);
         let machine = self.machine(unit);
         let Some(note) = &machine.note else {
             return;
         };
         let waited = now - machine.last_pass;
-        let untrue = note.fingerprint != shown::fingerprint(&server, stalled);
+        let untrue = note.fingerprint != shown::fingerprint(&server, stalled, &beside);
         let due = untrue || note.look_again_s.is_some_and(|s| waited >= Ms::from(s) * SECOND);
         let gap = if machine.pass_failed { PASS_GAP_FAILED } else { PASS_GAP };
         if due && u128::from(waited) >= gap.as_millis() && !machine.pass_wanted {
@@ -375,7 +376,7 @@ impl World {
             if looked.failed.is_none() && commits.is_empty() { looked.now.look_again_s } else { Some(5) };
         let names = observation.reports();
         let note = Note {
-            fingerprint: shown::fingerprint(&observation.node.server, observation.node.stalled),
+            fingerprint: shown::fingerprint(&observation.node.server, observation.node.stalled, &self.beside(unit)),
             look_again_s,
             restart: observation.juju.app.restarted.as_ref().map_or(0, |restart| restart.epoch.0),
             units: names
@@ -425,7 +426,10 @@ impl World {
                 wrong.push(format!("{unit} is still there"));
             } else if !full || !shown || machine.hook.as_ref().is_some_and(|h| h.hook.is_some()) {
                 let said = status.map_or_else(String::new, |s| format!("{}: {}", s.status, s.message));
-                wrong.push(format!("{unit} {} ({said})", shown::fingerprint(&self.server(unit), self.stalled(unit))));
+                wrong.push(format!(
+                    "{unit} {} ({said})",
+                    shown::fingerprint(&self.server(unit), self.stalled(unit), &self.beside(unit))
+                ));
             }
         }
         let views: BTreeSet<_> = self.machines.values().filter_map(|m| Some(m.node()?.view.as_ref()?.id)).collect();

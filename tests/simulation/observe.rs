@@ -24,7 +24,12 @@ impl World {
             planned: Planned::Known(alive.map(|(name, _)| unit_of(name)).collect()),
             peers: Peers::NotYet,
             app: AppBag::default(),
-            settings: Ok(Settings { cluster_name: APP.to_owned(), min_cluster_size: MinClusterSize::Auto }),
+            now_s: self.now / SECOND,
+            settings: Ok(Settings {
+                cluster_name: APP.to_owned(),
+                min_cluster_size: MinClusterSize::Auto,
+                restore_keep_days: Some(1),
+            }),
         };
         let local = &snapshot.units[&me].local;
         let entered = snapshot.relations.get(&PEERS).is_some_and(|r| r.scope.contains(&me))
@@ -82,11 +87,12 @@ impl World {
             }),
             credentials_seen: machine.credentials_seen,
             last_view: self.last_view(unit),
-            aside: machine.volume.aside.clone(),
+            aside: machine.volume.asides.keys().map(|branch| format!("/data.aside-{branch}")).collect(),
+            brought: self.brought(unit),
         };
         let mut o = Observation { me: unit.clone(), juju: juju.clone(), node, rivals: BTreeSet::new() };
         // Those whom a restart by force leaves behind are asked (`src/charm.rs`).
-        if let Some(recovery) = juju.app.recovery.as_ref().filter(|recovery| recovery.forced && juju.leader) {
+        if let Some(recovery) = juju.app.recovery.as_ref().filter(|recovery| recovery.by_force() && juju.leader) {
             let behind = o.reports().into_keys().filter(|other| !recovery.members.contains(other));
             o.rivals = behind.filter(|other| self.says_primary(unit, other)).collect();
         }

@@ -6,19 +6,23 @@ use std::collections::BTreeMap;
 use juju_local::charm_files::ActionSpec;
 use juju_local::uniter::commit;
 use juju_local::uniter::context::{Context, Kind};
-use mariadb_galera::cluster::{Commit, Observation, Recovery, Unit, Word, forced_call};
+use mariadb_galera::cluster::{Commit, Observation, Unit, Word, forced_call};
 use serde_json::json;
 
 use super::juju::{APP, Running};
 use super::plan::{Ms, SECOND};
+use super::restore::{CONFIRM, RESTORE, UNDO};
 use super::world::{Event, World, name};
 
 pub(crate) const ACTION: &str = "bootstrap-cluster";
 
 /// As much of `actions.yaml` as is needed here.
-pub(crate) fn action() -> ActionSpec {
-    let schema = json!({"type": "object", "properties": {"force": {"type": "boolean"}}});
-    ActionSpec { description: String::new(), schema, parallel: false }
+pub(crate) fn actions() -> BTreeMap<String, ActionSpec> {
+    let spec = || {
+        let schema = json!({"type": "object", "properties": {"force": {"type": "boolean"}}});
+        ActionSpec { description: String::new(), schema, parallel: false }
+    };
+    [ACTION, RESTORE, UNDO, CONFIRM].map(|name| (name.to_owned(), spec())).into()
 }
 
 impl World {
@@ -65,7 +69,13 @@ impl World {
     }
 
     /// What a person's decision comes to, and how long it takes to hear everybody.
-    fn decided(&mut self, unit: &Unit, running: &Running) -> Result<(Recovery, Ms), String> {
+    fn decided(&mut self, unit: &Unit, running: &Running) -> Result<(Commit, Ms), String> {
+        if let Kind::Action { name, .. } = &running.context.kind {
+            if name != ACTION {
+                let (name, time) = (name.clone(), self.draw(20..500));
+                return Ok((self.decision(unit, running, &name)?, time));
+            }
+        }
         let juju = self.ask_juju(unit, running)?;
         if !juju.leader {
             return Err("only the leader can restart the cluster".to_owned());
@@ -75,7 +85,7 @@ impl World {
         let call = forced_call(&o, &words).map_err(|why| why.to_string())?;
         let silence = words.values().any(|word| *word == Word::Silence);
         let time = if silence { self.draw(2 * SECOND..5 * SECOND) } else { self.draw(20..500) };
-        Ok((call, time))
+        Ok((Commit::Recovery(call), time))
     }
 
     /// What the units' agents say when they are asked over the network.
@@ -100,8 +110,7 @@ impl World {
     }
 
     /// The action ends, and Juju takes what it wrote or refuses it.
-    fn open(&mut self, unit: &Unit, mut running: Running, call: Recovery) {
-        let commit = Commit::Recovery(call.clone());
+    fn open(&mut self, unit: &Unit, mut running: Running, commit: Commit) {
         super::steps::write(&mut running.context, &commit);
         let taken = if running.refuse {
             Err("refused on purpose".to_owned())
@@ -112,11 +121,13 @@ impl World {
         };
         match taken {
             Ok(()) => {
-                self.stats.forced += 1;
                 self.visible(unit, &commit);
-                self.call_by_force(&call);
+                if let Commit::Recovery(call) = &commit {
+                    self.stats.forced += 1;
+                    self.call_by_force(call);
+                }
             }
-            Err(why) => self.say(format!("{unit}: {ACTION} comes to nothing: {why}")),
+            Err(why) => self.say(format!("{unit}: the action comes to nothing: {why}")),
         }
     }
 }

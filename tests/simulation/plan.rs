@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::restore::{CONFIRM, RESTORE, UNDO};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -33,6 +34,8 @@ pub(crate) enum Fault {
     CutLeaderOff { with: Option<usize>, juju_reaches_all: bool, last: Ms },
     /// A person takes silence for loss, and runs `bootstrap-cluster force=true` so many times.
     Force { tries: u8, pause: Ms },
+    /// A person runs this action on the leader: a restore, or what follows one.
+    Ask { action: &'static str },
     /// The running hook is killed, or the next one.
     KillHook { pick: usize },
     /// Juju refuses what the next hook writes.
@@ -64,6 +67,7 @@ impl Fault {
             Self::Partition { .. } => "partition",
             Self::CutLeaderOff { .. } => "leader cut off",
             Self::Force { .. } => "restart by force",
+            Self::Ask { action } => action,
             Self::KillHook { .. } => "hook killed",
             Self::RefuseCommit { .. } => "commit refused",
             Self::Lead { .. } => "leader moved",
@@ -143,6 +147,10 @@ impl Plan {
             if rng.random_ratio(1, 3) { by_force(&mut rng, units, begin, begin + length) } else { Vec::new() };
         let last = by_force.iter().map(|timed| timed.at + 2 * MINUTE).max().unwrap_or_default();
         faults.extend(by_force);
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x7265_7374);
+        let restores = if rng.random_ratio(1, 3) { restores(&mut rng, begin, begin + length) } else { Vec::new() };
+        let last = restores.iter().map(|timed| timed.at + 2 * MINUTE).max().unwrap_or_default().max(last);
+        faults.extend(restores);
         faults.sort_by_key(|timed| timed.at);
         Self { seed, units, faults, mend_at: last.max(begin + length) }
     }
@@ -190,6 +198,17 @@ fn by_force(rng: &mut StdRng, units: u32, begin: Ms, end: Ms) -> Vec<Timed> {
     }
     let (tries, pause) = (rng.random_range(1..=4), rng.random_range(5 * SECOND..50 * SECOND));
     faults.push(Timed { at: at + patience, fault: Fault::Force { tries, pause } });
+    faults
+}
+
+/// A person goes back to a backup, and mostly thinks better of it.
+fn restores(rng: &mut StdRng, begin: Ms, end: Ms) -> Vec<Timed> {
+    let mut at = rng.random_range(begin..end);
+    let mut faults = Vec::new();
+    for action in [RESTORE, UNDO, UNDO, CONFIRM, RESTORE].into_iter().take(rng.random_range(1..=5)) {
+        faults.push(Timed { at, fault: Fault::Ask { action } });
+        at += rng.random_range(2 * SECOND..5 * MINUTE);
+    }
     faults
 }
 

@@ -74,6 +74,7 @@ impl World {
         self.say(format!("{unit}: power off"));
         self.server_dies(unit, silent);
         self.set_power(unit, false);
+        self.interrupt_bringing(unit);
         let machine = self.machine(unit);
         machine.frozen = false;
         machine.server = Process::Down;

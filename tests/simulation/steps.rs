@@ -31,10 +31,12 @@ impl World {
             Step::AdoptVolume | Step::Advance(_) | Step::Expect(_) | Step::MarkInitialised(_) => 5..30,
             Step::Configure => 10..100,
             Step::Join => 50..300,
-            Step::SetUpAccounts => 500..4 * SECOND,
+            Step::SetUpAccounts | Step::RenewAccounts => 500..4 * SECOND,
             Step::SettleCredentials { .. } => 50..500,
             Step::Bootstrap { .. } => 100..2 * SECOND,
             Step::Stop | Step::TakeBranch(_) | Step::MoveAside(_) => 500..3 * SECOND,
+            Step::StopAndAnswer(_) => 500..20 * SECOND,
+            Step::BringBack { .. } | Step::ForgetBrought(_) | Step::DropAside(_) => 50..500,
             Step::AnswerCall(_) => 500..15 * SECOND,
             Step::Leave => 500..4 * SECOND,
         };
@@ -55,7 +57,8 @@ impl World {
             Step::Install => self.machine(me).installed = true,
             Step::AdoptVolume => {
                 let (used_epoch, branch) = (Epoch::default(), Epoch::default());
-                let entry = JournalEntry { db_init: DbInit::New, uuid: None, used_epoch, accounts: false, branch };
+                let (accounts, restored) = (false, false);
+                let entry = JournalEntry { db_init: DbInit::New, uuid: None, used_epoch, accounts, branch, restored };
                 if self.machines[me].volume.journal.is_none() {
                     self.stop(me);
                     self.machine(me).answer = None;
@@ -67,8 +70,8 @@ impl World {
                 let before = self.journal(me).db_init;
                 self.journal(me).db_init = before.max(*next);
             }
-            Step::Bootstrap { epoch, from, branch, ask } => {
-                return self.bootstrap(me, (*epoch, *branch), from.as_ref(), ask, juju, running);
+            Step::Bootstrap { epoch, from, branch, ask, put } => {
+                return self.bootstrap(me, (*epoch, *branch, put.is_some()), from.as_ref(), ask, juju, running);
             }
             Step::SetUpAccounts => {
                 let view = self.machines[me].node().filter(|n| n.primary).and_then(|n| n.view.clone());
@@ -97,41 +100,37 @@ impl World {
                     return Done::No("the server has found its way back into a primary component".to_owned());
                 }
                 self.stop(me);
-                let machine = &self.machines[me];
-                let position = match (machine.volume.history(), machine.volume.tip) {
-                    (Some(uuid), Some(tip)) => {
-                        let seqno = self.writes.seqno(Some(tip));
-                        let shown =
-                            if self.planted == Some(Planted::TakesTheLowest) { 1_000_000 - seqno } else { seqno };
-                        Some(Position { uuid: uuid.clone(), seqno: shown })
-                    }
-                    (Some(_) | None, _) => None,
-                };
-                let (view, halfway) = (self.last_view(me), machine.volume.halfway.is_some());
-                let now = self.now;
-                let machine = self.machine(me);
-                machine.answer = Some(Answer { epoch: *epoch, position, view, halfway, stands: false });
-                machine.answered_at = now;
+                self.answer(me, *epoch);
             }
             Step::SettleCredentials { .. } => {}
             Step::TakeBranch(branch) => {
                 self.stop(me);
                 let entry = self.journal(me);
-                entry.branch = entry.branch.max(*branch);
+                (entry.branch, entry.uuid) = (entry.branch.max(*branch), None);
             }
             Step::MoveAside(branch) => {
                 self.stop(me);
-                let machine = self.machine(me);
-                machine.answer = None;
-                if machine.volume.holds != Holds::Nothing && self.planted != Some(Planted::KeepsItsCopy) {
-                    let machine = self.machine(me);
-                    (machine.volume.holds, machine.volume.tip) = (Holds::Nothing, None);
-                    machine.volume.halfway = None;
-                    machine.volume.directory = false;
-                    machine.volume.aside = vec![format!("/data.aside-{branch}")];
+                self.machine(me).answer = None;
+                if self.planted != Some(Planted::KeepsItsCopy) {
+                    self.set_aside(me, *branch);
                 }
                 let entry = self.journal(me);
-                entry.branch = entry.branch.max(*branch);
+                (entry.branch, entry.uuid) = (entry.branch.max(*branch), None);
+            }
+            Step::StopAndAnswer(epoch) => {
+                self.stop(me);
+                self.answer(me, *epoch);
+            }
+            Step::BringBack { epoch, to } => self.bring_back(me, *epoch, to),
+            Step::ForgetBrought(_) => self.forget_brought(me),
+            Step::DropAside(branch) => drop(self.machine(me).volume.asides.remove(branch)),
+            Step::RenewAccounts => {
+                let view = self.machines[me].node().filter(|n| n.primary).and_then(|n| n.view.clone());
+                let Some(view) = view else {
+                    return Done::No("the server does not answer".to_owned());
+                };
+                self.write_through(me, &view, false);
+                self.journal(me).restored = false;
             }
             Step::Leave => {
                 if self.another_leaves_first(me) {
@@ -147,6 +146,24 @@ impl World {
             }
         }
         Done::Yes
+    }
+
+    /// The answer to a call, with the server stopped.
+    fn answer(&mut self, me: &Unit, epoch: Epoch) {
+        let machine = &self.machines[me];
+        let position = match (machine.volume.history(), machine.volume.tip) {
+            (Some(uuid), Some(tip)) => {
+                let seqno = self.writes.seqno(Some(tip));
+                let shown = if self.planted == Some(Planted::TakesTheLowest) { 1_000_000 - seqno } else { seqno };
+                Some(Position { uuid: uuid.clone(), seqno: shown })
+            }
+            (Some(_) | None, _) => None,
+        };
+        let (view, halfway) = (self.last_view(me), machine.volume.halfway.is_some());
+        let now = self.now;
+        let machine = self.machine(me);
+        machine.answer = Some(Answer { epoch, position, view, halfway, stands: false });
+        machine.answered_at = now;
     }
 
     fn configure(&mut self, me: &Unit, juju: &Juju) {
@@ -182,7 +199,7 @@ impl World {
     fn bootstrap(
         &mut self,
         me: &Unit,
-        (epoch, branch): (Epoch, Epoch),
+        (epoch, branch, put): (Epoch, Epoch, bool),
         from: Option<&Position>,
         ask: &[std::net::IpAddr],
         juju: &Juju,
@@ -208,6 +225,7 @@ impl World {
         }
         let volume = &self.machines[me].volume;
         let fits = match (from, &volume.holds) {
+            (Some(_), _) if put => true,
             (None, Holds::Nothing) => true,
             (None, Holds::Unclear(_)) => entry.used_epoch > Epoch::default(),
             (None, Holds::History(_)) => false,
@@ -232,18 +250,29 @@ impl World {
         if let Some((other, _)) = rival {
             return Done::No(format!("{other} is part of a primary component, or about to bootstrap one"));
         }
+        // What the others have is looked at before this copy goes aside.
+        self.restarts(me, epoch, juju);
+        if let Some(position) = from.filter(|_| put) {
+            if !self.put(me, branch, position) {
+                return Done::No("what was brought back is not there".to_owned());
+            }
+        }
         if !self.granted.contains(&(epoch, me.clone())) {
             self.break_promise(format!("{me} bootstraps with permission {epoch}, which does not name it"));
         }
         if !self.used.insert(epoch) {
             self.break_promise(format!("permission {epoch} is used a second time, by {me}"));
         }
-        self.restarts(me, epoch, juju);
         self.stats.bootstraps += 1;
         if self.planted != Some(Planted::ForgetsUsedEpoch) {
             self.journal(me).used_epoch = epoch;
         }
-        self.journal(me).branch = branch;
+        let entry = self.journal(me);
+        entry.branch = branch;
+        entry.restored |= put;
+        if let Some(position) = from {
+            entry.uuid = Some(position.uuid.clone());
+        }
         let machine = self.machine(me);
         machine.answer = None;
         let members = [(machine.address, Some(me.clone()))].into();
@@ -283,7 +312,10 @@ impl World {
                 self.stats.recoveries += u64::from(chosen.is_some());
                 Some((*epoch, chosen.as_ref().map(|(unit, _)| unit.clone())))
             }
-            Commit::History(_) | Commit::CloseRecovery | Commit::CredentialsSettled { .. } => None,
+            Commit::Restore(restore) => Some((restore.epoch, None)),
+            Commit::History(_) | Commit::CloseRecovery | Commit::EndRestore(_) | Commit::CredentialsSettled { .. } => {
+                None
+            }
         };
         let Some((epoch, to)) = new else {
             return;
@@ -315,6 +347,8 @@ pub(crate) fn write(context: &mut Context, commit: &Commit) {
         Commit::Formation(formation) => peer_data::write_formation(formation),
         Commit::History(history) => peer_data::write_history(history),
         Commit::Recovery(recovery) => peer_data::write_recovery(Some(recovery)),
+        Commit::Restore(restore) => peer_data::write_restore(restore),
+        Commit::EndRestore(ended) => peer_data::write_ended(ended),
         Commit::CloseRecovery => peer_data::write_recovery(None),
         Commit::CredentialsSettled { generation } => {
             let before = peer_data::read_credentials(&context.own_bag(PEERS, true)).ok().flatten().unwrap_or_default();

@@ -16,6 +16,7 @@ use super::branches::Branches;
 use super::galera::Process;
 use super::juju::Running;
 use super::plan::{Fault, Ms, Plan, clock};
+use super::restore::{Beside, Content};
 use super::views::{Link, View};
 use super::writes::Writes;
 use super::{Planted, Stats};
@@ -37,7 +38,10 @@ pub(crate) struct Volume {
     pub(crate) last_view: BTreeMap<Epoch, LastView>,
     /// The oldest sequence number in the write-set cache.
     pub(crate) cache_from: u64,
-    pub(crate) aside: Vec<String>,
+    /// What was put aside, by the branch that took its place.
+    pub(crate) asides: BTreeMap<Epoch, Content>,
+    /// Data that is brought back.
+    pub(crate) brought: Option<Beside>,
     /// The data directory exists, be it empty: without one the server does not start.
     pub(crate) directory: bool,
     /// The highest db-init that it ever had, whatever its journal says.
@@ -55,7 +59,8 @@ impl Volume {
             full_in: None,
             last_view: BTreeMap::new(),
             cache_from: 0,
-            aside: Vec::new(),
+            asides: BTreeMap::new(),
+            brought: None,
             directory: false,
             reached: DbInit::New,
         }
@@ -436,6 +441,7 @@ impl World {
                 self.after(last, Event::MendNetwork);
             }
             Fault::Force { tries, pause } => self.person(tries, pause),
+            Fault::Ask { action } => self.asks(action),
             Fault::KillHook { pick } => {
                 if let Some(unit) = self.pick(pick) {
                     self.machine(&unit).kill_next_hook = true;

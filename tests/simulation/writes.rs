@@ -46,6 +46,15 @@ impl Writes {
         self.all.len() - 1
     }
 
+    /// So many writes before this one, or the first.
+    pub(crate) fn back(&self, write: usize, count: u64) -> usize {
+        let mut at = write;
+        for _ in 0..count {
+            at = self.all[at].before.unwrap_or(at);
+        }
+        at
+    }
+
     pub(crate) fn seqno(&self, write: Option<usize>) -> u64 {
         write.map_or(0, |w| self.all[w].seqno)
     }

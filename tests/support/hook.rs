@@ -92,9 +92,14 @@ impl World {
             | Step::Configure
             | Step::Advance(_)
             | Step::Expect(_)
-            | Step::MarkInitialised(_) => true,
+            | Step::MarkInitialised(_)
+            | Step::BringBack { .. }
+            | Step::ForgetBrought(_)
+            | Step::DropAside(_) => true,
             Step::Bootstrap { .. }
             | Step::SetUpAccounts
+            | Step::RenewAccounts
+            | Step::StopAndAnswer(_)
             | Step::Join
             | Step::SettleCredentials { .. }
             | Step::Stop

@@ -4,6 +4,7 @@
 pub(crate) mod galera;
 pub(crate) mod hook;
 pub(crate) mod promise;
+pub(crate) mod restore;
 pub(crate) mod setting;
 pub(crate) mod steps;
 pub(crate) mod world;

@@ -50,6 +50,7 @@ impl World {
                     used_epoch: Epoch::default(),
                     accounts: false,
                     branch: Epoch::default(),
+                    restored: false,
                 });
             }
             Step::Install => self.machine(me).node.installed = Installed::Yes,
@@ -88,21 +89,25 @@ impl World {
                 self.leave_group(me);
                 self.machine(me).may_start = false;
                 let entry = self.journal(me);
-                entry.branch = entry.branch.max(*branch);
+                (entry.branch, entry.uuid) = (entry.branch.max(*branch), None);
             }
             Step::MoveAside(branch) => {
                 self.leave_group(me);
                 let machine = self.machine(me);
                 machine.may_start = false;
                 machine.node.answer = None;
-                if machine.node.holds != Holds::Nothing {
-                    machine.node.holds = Holds::Nothing;
-                    machine.node.aside = vec![format!("/data.aside-{branch}")];
-                    (machine.seqno, machine.turns) = (0, Vec::new());
-                }
+                machine.set_aside(*branch);
                 let entry = self.journal(me);
-                entry.branch = entry.branch.max(*branch);
+                (entry.branch, entry.uuid) = (entry.branch.max(*branch), None);
             }
+            Step::StopAndAnswer(epoch) => {
+                self.leave_group(me);
+                self.answer_call(me, *epoch);
+            }
+            Step::BringBack { epoch, to } => self.bring_back(me, *epoch, to),
+            Step::ForgetBrought(_) => self.forget_brought(me),
+            Step::DropAside(branch) => self.drop_aside(me, *branch),
+            Step::RenewAccounts => self.journal(me).restored = false,
             Step::Stop | Step::Leave => {
                 self.leave_group(me);
                 self.machine(me).may_start = false;
@@ -129,7 +134,7 @@ impl World {
 
     /// The first half of a bootstrap: whether it may be, and the permission written down as used.
     pub(crate) fn note_bootstrap(&mut self, me: &Unit, step: &Step) -> bool {
-        let Step::Bootstrap { epoch, from, branch, ask } = step else {
+        let Step::Bootstrap { epoch, from, branch, ask, put } = step else {
             return false;
         };
         let machine = &self.machines[me];
@@ -162,10 +167,18 @@ impl World {
             }
             self.journal(me).used_epoch = *epoch;
         }
+        if put.is_some() && !self.put(me, *branch) {
+            return false;
+        }
         if !self.used.insert(*epoch) {
             self.break_promise(Promise::PermissionsOnce, format!("{me} uses permission {epoch} again"));
         }
-        self.journal(me).branch = *branch;
+        let entry = self.journal(me);
+        entry.branch = *branch;
+        entry.restored |= put.is_some();
+        if let Some(position) = from {
+            entry.uuid = Some(position.uuid.clone());
+        }
         let machine = self.machine(me);
         let members = machine.node.address.into_iter().map(|at| (at, Some(me.clone()))).collect();
         let since = if from.is_some() { *epoch } else { Epoch::default() };
@@ -175,7 +188,7 @@ impl World {
     }
 
     pub(crate) fn bootstrap(&mut self, me: &Unit, step: &Step) {
-        let Step::Bootstrap { from, branch, .. } = step else {
+        let Step::Bootstrap { from, branch, put, .. } = step else {
             return;
         };
         let at = Position::clone;
@@ -201,6 +214,9 @@ impl World {
         if *branch > on {
             // A person's decision: what only the others have, or still acknowledge, is given up.
             self.machine(me).turns.push((*branch, seqno));
+            if put.is_some() {
+                self.give_up_all();
+            }
             self.acknowledged.retain(|(known, _), _| *known != uuid);
             self.acknowledged.insert((uuid.clone(), *branch), seqno);
         }

@@ -6,14 +6,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use mariadb_galera::cluster::{
-    AppBag, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju, LastView,
+    AppBag, Cause, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju, LastView,
     LocalState, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Recovery, Report, Restart, Server,
-    Settings, Step, Unit, Volume, Word, decide, forced_call,
+    Settings, Source, Step, Unit, Volume, Word, decide, forced_call,
 };
 
 use super::galera::View;
 use super::hook::Hook;
 use super::promise::{Broken, Planted, Promise};
+use super::restore::Beside;
 
 /// One machine with its unit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +44,10 @@ pub(crate) struct Machine {
     pub(crate) heard: BTreeMap<Unit, Peer>,
     /// The hook that is running.
     pub(crate) hook: Option<Hook>,
+    /// Data that was brought back, and from where.
+    pub(crate) brought: Option<(Source, Beside)>,
+    /// Data that was put aside, by the branch that took its place.
+    pub(crate) asides: BTreeMap<Epoch, Beside>,
 }
 
 /// All of it.
@@ -64,6 +69,8 @@ pub(crate) struct World {
     /// A mistake that is made on purpose.
     pub(crate) planted: Option<Planted>,
     pub(crate) histories: u32,
+    /// What the wall says.
+    pub(crate) now_s: u64,
     gone: BTreeSet<Unit>,
 }
 
@@ -116,6 +123,7 @@ impl World {
             credentials_seen: 0,
             last_view: LastView::default(),
             aside: Vec::new(),
+            brought: None,
         };
         let machine = Machine {
             node,
@@ -132,6 +140,8 @@ impl World {
             published: None,
             heard: BTreeMap::new(),
             hook: None,
+            brought: None,
+            asides: BTreeMap::new(),
         };
         self.machines.insert(name.clone(), Rc::new(machine));
         self.leader.get_or_insert_with(|| name.clone());
@@ -156,9 +166,11 @@ impl World {
             planned: Planned::Known(self.planned()),
             peers: Peers::Known(peers),
             app: self.app.clone(),
+            now_s: self.now_s,
             settings: Ok(Settings {
                 cluster_name: "db".to_owned(),
                 min_cluster_size: self.min.map_or(MinClusterSize::Auto, MinClusterSize::AtLeast),
+                restore_keep_days: Some(7),
             }),
         }
     }
@@ -170,7 +182,7 @@ impl World {
 
     pub(crate) fn seen(&self, me: &Unit, juju: Juju) -> Observation {
         let mut o = Observation { me: me.clone(), juju, node: self.machines[me].node.clone(), rivals: BTreeSet::new() };
-        if let Some(recovery) = o.juju.app.recovery.as_ref().filter(|recovery| recovery.forced && o.juju.leader) {
+        if let Some(recovery) = o.juju.app.recovery.as_ref().filter(|recovery| recovery.by_force() && o.juju.leader) {
             let behind = self.machines.iter().filter(|(u, m)| {
                 !recovery.members.contains(*u) && self.reaches(me, u) && m.powered && m.node.server.primary().is_some()
             });
@@ -277,6 +289,8 @@ impl World {
             Commit::History(history) => self.app.history = Some(history.clone()),
             Commit::Recovery(recovery) => self.call(recovery.clone()),
             Commit::CloseRecovery => self.app.recovery = None,
+            Commit::Restore(restore) => self.decided(restore),
+            Commit::EndRestore(ended) => (self.app.restore, self.app.ended) = (None, Some(ended.clone())),
             Commit::CredentialsSettled { generation } => {
                 self.app.credentials = Credentials::Known { generation: *generation, settled: *generation };
             }
@@ -296,6 +310,9 @@ impl World {
                 Promise::PermissionsOnce,
                 format!("call {} follows call {}", recovery.epoch, self.app.last_epoch),
             );
+        }
+        if recovery.cause == Cause::Restore && recovery.chosen.is_some() {
+            self.check_before(recovery.before.as_ref());
         }
         self.app.last_epoch = recovery.epoch;
         if let Some((unit, _)) = &recovery.chosen {
@@ -398,7 +415,7 @@ impl World {
 
     /// Whether those who serve have had a hook since the open call by force, as Juju sees to in the time that it is given.
     fn everybody_has_heard(&self) -> bool {
-        let Some(recovery) = self.app.recovery.as_ref().filter(|recovery| recovery.forced) else {
+        let Some(recovery) = self.app.recovery.as_ref().filter(|recovery| recovery.by_force()) else {
             return false;
         };
         let said = |machine: &Machine| machine.published.as_ref().is_some_and(|p| p.objects == recovery.epoch);
@@ -437,7 +454,7 @@ impl World {
         let branch = machine.branch();
         self.acknowledged.insert((position.uuid.clone(), branch), position.seqno);
         let (epoch, ask) = (Epoch::default(), Vec::new());
-        self.bootstrap(unit, &Step::Bootstrap { epoch, from: Some(position), branch, ask });
+        self.bootstrap(unit, &Step::Bootstrap { epoch, from: Some(position), branch, ask, put: None });
         true
     }
 

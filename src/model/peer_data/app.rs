@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::{Bag, FORMAT, check_format, is_zero, json, parse};
-use crate::cluster::{AppBag, Credentials, Epoch, Formation, History, Recovery, Restart};
+use crate::cluster::{
+    AppBag, Cause, Credentials, Ended, Epoch, Formation, History, Position, Recovery, Replaced, Restart, Restore,
+    Source, Unit,
+};
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,6 +34,61 @@ struct HistoryText {
     /// By branch: which one it began behind, and at which sequence number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     begins: BTreeMap<u32, (u32, u64)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    restores: BTreeSet<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaced: Option<ReplacedText>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    confirmed: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct ReplacedText {
+    branch: u32,
+    unit: String,
+    position: String,
+    since: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct RestoreText {
+    epoch: u32,
+    #[serde(flatten)]
+    to: SourceText,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    unit: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+/// Either a backup or what was before a restore.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum SourceText {
+    Backup(String),
+    Before(u32),
+}
+
+impl From<&Source> for SourceText {
+    fn from(source: &Source) -> Self {
+        match source {
+            Source::Backup(id) => Self::Backup(id.clone()),
+            Source::Before(branch) => Self::Before(branch.0),
+        }
+    }
+}
+
+impl From<SourceText> for Source {
+    fn from(text: SourceText) -> Self {
+        match text {
+            SourceText::Backup(id) => Self::Backup(id),
+            SourceText::Before(branch) => Self::Before(Epoch(branch)),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,8 +100,12 @@ struct RecoveryText {
     chosen: Option<ChosenText>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     forced: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    restores: bool,
     #[serde(default, skip_serializing_if = "is_zero")]
     from: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<ChosenText>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,6 +151,8 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
     let history: Option<HistoryText> = bag.get("history").map(|text| parse("history", text)).transpose()?;
     let restarted: Option<RestartText> = bag.get("restarted").map(|text| parse("restarted", text)).transpose()?;
     let last_epoch: Option<u32> = bag.get("last-epoch").map(|text| parse("last-epoch", text)).transpose()?;
+    let restore: Option<RestoreText> = bag.get("restore").map(|text| parse("restore", text)).transpose()?;
+    let ended: Option<RestoreText> = bag.get("restored").map(|text| parse("restored", text)).transpose()?;
     let recovery: Option<RecoveryText> = bag.get("recovery").map(|text| parse("recovery", text)).transpose()?;
     Ok(AppBag {
         formation: formation
@@ -115,6 +179,16 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                     branch: Epoch(h.branch),
                     kept: h.kept.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
                     begins: h.begins.into_iter().map(|(on, (from, at))| (Epoch(on), (Epoch(from), at))).collect(),
+                    former: h.former.iter().map(|uuid| uuid.parse()).collect::<Result<_, _>>()?,
+                    restores: h.restores.into_iter().map(Epoch).collect(),
+                    replaced: h
+                        .replaced
+                        .map(|r| {
+                            let (unit, position) = (r.unit.parse()?, r.position.parse()?);
+                            Ok::<_, String>(Replaced { branch: Epoch(r.branch), unit, position, since_s: r.since })
+                        })
+                        .transpose()?,
+                    confirmed: Epoch(h.confirmed),
                 })
             })
             .transpose()?,
@@ -128,11 +202,20 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                     epoch: Epoch(r.epoch),
                     members: r.members.iter().map(|unit| unit.parse()).collect::<Result<_, _>>()?,
                     chosen: r.chosen.map(|c| Ok::<_, String>((c.unit.parse()?, c.position.parse()?))).transpose()?,
-                    forced: r.forced,
+                    cause: match (r.forced, r.restores) {
+                        (_, true) => Cause::Restore,
+                        (true, false) => Cause::Force,
+                        (false, false) => Cause::Outage,
+                    },
                     from: Epoch(r.from),
+                    before: r.before.map(|b| Ok::<_, String>((b.unit.parse()?, b.position.parse()?))).transpose()?,
                 })
             })
             .transpose()?,
+        restore: restore
+            .map(|r| Ok::<_, String>(Restore { epoch: Epoch(r.epoch), to: r.to.into(), unit: r.unit.parse()? }))
+            .transpose()?,
+        ended: ended.map(|r| Ended { epoch: Epoch(r.epoch), to: r.to.into(), problem: r.problem }),
     })
 }
 
@@ -164,21 +247,31 @@ pub fn write_history(history: &History) -> Bag {
         branch: history.branch.0,
         kept: history.kept.iter().map(ToString::to_string).collect(),
         begins: history.begins.iter().map(|(branch, (from, behind))| (branch.0, (from.0, *behind))).collect(),
+        former: history.former.iter().map(ToString::to_string).collect(),
+        restores: history.restores.iter().map(|branch| branch.0).collect(),
+        replaced: history.replaced.as_ref().map(|replaced| ReplacedText {
+            branch: replaced.branch.0,
+            unit: replaced.unit.to_string(),
+            position: replaced.position.to_string(),
+            since: replaced.since_s,
+        }),
+        confirmed: history.confirmed.0,
     };
     entry("history", json(&text))
 }
 
 /// The open recovery; `None` closes it. What is remembered of it stays.
 pub fn write_recovery(recovery: Option<&Recovery>) -> Bag {
+    let chosen =
+        |(unit, position): &(Unit, Position)| ChosenText { unit: unit.to_string(), position: position.to_string() };
     let text = recovery.map(|r| RecoveryText {
         epoch: r.epoch.0,
         members: r.members.iter().map(ToString::to_string).collect(),
-        chosen: r
-            .chosen
-            .as_ref()
-            .map(|(unit, position)| ChosenText { unit: unit.to_string(), position: position.to_string() }),
-        forced: r.forced,
+        chosen: r.chosen.as_ref().map(chosen),
+        forced: r.by_force(),
+        restores: r.cause == Cause::Restore,
         from: r.from.0,
+        before: r.before.as_ref().map(chosen),
     });
     let mut bag = entry("recovery", text.map(|text| json(&text)).unwrap_or_default());
     if let Some(recovery) = recovery {
@@ -188,6 +281,25 @@ pub fn write_recovery(recovery: Option<&Recovery>) -> Bag {
             bag.insert("restarted".to_owned(), json(&text));
         }
     }
+    bag
+}
+
+/// The decision to go back to data of an earlier time; what became of the one before is forgotten with it.
+pub fn write_restore(restore: &Restore) -> Bag {
+    let text =
+        RestoreText { epoch: restore.epoch.0, to: (&restore.to).into(), unit: restore.unit.to_string(), problem: None };
+    let mut bag = entry("restore", json(&text));
+    bag.insert("restored".to_owned(), String::new());
+    bag.insert("last-epoch".to_owned(), restore.epoch.to_string());
+    bag
+}
+
+/// What became of the decision to go back.
+pub fn write_ended(ended: &Ended) -> Bag {
+    let (to, problem) = ((&ended.to).into(), ended.problem.clone());
+    let text = RestoreText { epoch: ended.epoch.0, to, unit: String::new(), problem };
+    let mut bag = entry("restored", json(&text));
+    bag.insert("restore".to_owned(), String::new());
     bag
 }
 
@@ -219,8 +331,9 @@ mod tests {
             epoch: Epoch(2),
             members: ["db/0".parse().unwrap()].into(),
             chosen: Some(("db/0".parse().unwrap(), format!("{UUID}:5").parse().unwrap())),
-            forced: true,
+            cause: Cause::Force,
             from: Epoch(1),
+            before: Some(("db/1".parse().unwrap(), format!("{UUID}:6").parse().unwrap())),
         };
         let history = History {
             uuid: UUID.parse().unwrap(),
@@ -228,6 +341,15 @@ mod tests {
             branch: Epoch(2),
             kept: ["db/0".parse().unwrap()].into(),
             begins: [(Epoch(2), (Epoch(0), 440))].into(),
+            former: ["11111111-2222-3333-4444-555555555555".parse().unwrap()].into(),
+            restores: [Epoch(2)].into(),
+            replaced: Some(Replaced {
+                branch: Epoch(2),
+                unit: "db/1".parse().unwrap(),
+                position: format!("{UUID}:6").parse().unwrap(),
+                since_s: 1_800_000_000,
+            }),
+            confirmed: Epoch(1),
         };
         let mut bag = write_formation(&formation);
         bag.extend(write_history(&history));

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use app::{
-    CredentialsText, read_app, read_credentials, write_credentials, write_formation, write_history, write_recovery,
+    CredentialsText, read_app, read_credentials, write_credentials, write_ended, write_formation, write_history,
+    write_recovery, write_restore,
 };
 pub use unit::{read_peer, write_report};
 

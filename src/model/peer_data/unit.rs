@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bag, FORMAT, check_format, is_zero, json, parse};
 use crate::cluster::{
-    Answer, DbInit, Epoch, Galera, Holds, LastView, LocalState, Peer, Position, Report, Server, Unit,
+    Answer, Bringing, Brought, DbInit, Epoch, Galera, Holds, LastView, LocalState, Peer, Position, Report, Server, Unit,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,6 +38,18 @@ struct PositionText {
     credentials_seen: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     objects: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    brought: Option<BroughtText>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct BroughtText {
+    epoch: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ready: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -121,6 +133,14 @@ pub fn write_report(report: &Report) -> Bag {
         stalled: report.stalled,
         credentials_seen: report.credentials_seen,
         objects: report.objects.0,
+        brought: report.brought.as_ref().map(|brought| {
+            let (ready, problem) = match &brought.result {
+                Bringing::Working | Bringing::Interrupted => (None, None),
+                Bringing::Ready(position) => (Some(position.to_string()), None),
+                Bringing::Failed(why) => (None, Some(why.clone())),
+            };
+            BroughtText { epoch: brought.epoch.0, ready, problem }
+        }),
     };
     bag.insert("position".to_owned(), json(&position));
     let (server, uuid) = match &report.server {
@@ -192,7 +212,17 @@ fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
         stalled: position.stalled,
         credentials_seen: position.credentials_seen,
         objects: Epoch(position.objects),
+        brought: position.brought.map(read_brought).transpose()?,
     })
+}
+
+fn read_brought(text: BroughtText) -> Result<Brought, String> {
+    let result = match (text.ready, text.problem) {
+        (Some(position), _) => Bringing::Ready(position.parse()?),
+        (None, Some(why)) => Bringing::Failed(why),
+        (None, None) => Bringing::Working,
+    };
+    Ok(Brought { epoch: Epoch(text.epoch), result })
 }
 
 fn read_server(view: &ViewText) -> Result<Server, String> {
@@ -258,6 +288,7 @@ mod tests {
             stalled: false,
             credentials_seen: 2,
             objects: Epoch(7),
+            brought: Some(Brought { epoch: Epoch(8), result: Bringing::Ready(format!("{UUID}:17").parse().unwrap()) }),
         }
     }
 

@@ -1,0 +1,130 @@
+//! `backup`, also `create-backup`: the unit's data into the store, now.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::backup::{self, Phase, Progress, Wanted, verify};
+use crate::cluster::{LocalState, Server};
+use crate::invocation;
+use crate::juju::action;
+use crate::mariadb::Paths;
+use crate::model::observe::Model;
+use crate::model::publish::Beside;
+use crate::node::{backups, live, observe, work};
+use crate::translate;
+
+/// Results `backup-id`, `type`, `size-bytes`, `note` and, when it was proved, `verified`.
+pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<String, Value>> {
+    let wanted = match super::text(params, "type", "full") {
+        "full" => Wanted::Full,
+        "incremental" => Wanted::Incremental,
+        other => anyhow::bail!("type {other:?} is not full or incremental"),
+    };
+    let (force, proved) = (super::flag(params, "force")?, super::flag(params, "verify")?);
+    let model = super::model()?;
+    permitted(&model, force)?;
+    let stores = translate::stores(&model)?;
+    let order = translate::order(&model, &stores, wanted, &invocation::action(), "asked for by an action")?;
+    let store = stores.main()?;
+    let mut told = Told::new("backup");
+    let made = backup::take(store.as_ref(), &order, &mut |progress| told.tell(progress));
+    let made = made.map_err(|why| anyhow::anyhow!(why.in_words()))?;
+    let mut results = BTreeMap::from([
+        ("backup-id".to_owned(), Value::from(made.id.clone())),
+        ("type".to_owned(), made.kind.to_string().into()),
+        ("size-bytes".to_owned(), made.stored_bytes.into()),
+    ]);
+    if let Some(note) = made.note {
+        results.insert("note".to_owned(), note.into());
+    }
+    if proved {
+        results.insert("verified".to_owned(), prove(&made.id, &model, &mut told)?.into());
+    }
+    Ok(results)
+}
+
+/// Proves a backup, and says how in a sentence.
+///
+/// # Errors
+/// When it could not be tried, or is no good.
+pub(super) fn prove(id: &str, model: &Model, told: &mut Told) -> anyhow::Result<String> {
+    let stores = translate::stores(model)?;
+    let (store, chain) = stores.find(id)?;
+    let scratch = Paths::default().volume.join(work::SCRATCH);
+    let unit = model.me.to_string();
+    let identity = stores.identity.as_deref();
+    let proof = verify::prove(store.as_ref(), &chain, identity, &scratch, &unit, &mut |progress| told.tell(progress));
+    let proof = proof.map_err(|why| anyhow::anyhow!(why.in_words()))?;
+    verify::record(store.as_ref(), id, &proof)?;
+    if let Some(problem) = proof.problem {
+        anyhow::bail!("the backup {id} is no good: {problem}");
+    }
+    work::note_proof(&Paths::default(), proof.at)?;
+    Ok(format!("{} tables with {} rows, on MariaDB {}", proof.tables, proof.rows, proof.server_version))
+}
+
+/// Whether this unit may copy its data now.
+fn permitted(model: &Model, force: bool) -> anyhow::Result<()> {
+    if let Some(open) = &model.juju.app.restore {
+        anyhow::bail!("a restore of {} is under way; make a backup when it is done, see juju status", open.to);
+    }
+    let server = observe::server();
+    let synced = matches!(&server, Server::Answers(galera) if galera.primary && galera.state == LocalState::Synced);
+    if synced || (force && matches!(server, Server::Answers(_))) {
+        return Ok(());
+    }
+    let word = live::word(&server);
+    if matches!(server, Server::Answers(_)) {
+        anyhow::bail!("this unit is {word}, not Synced: take another one, or force=true if this copy is what you want")
+    }
+    anyhow::bail!("this unit's server is {word}: take a unit that is Synced")
+}
+
+/// Tells the operator how far it is: a line of the action, and the unit's status.
+pub(super) struct Told {
+    what: &'static str,
+    shown: Option<(Phase, u8)>,
+    work: work::Shown,
+    status: Option<Beside>,
+}
+
+impl Told {
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, shown: None, work: work::Shown::new(&Paths::default(), what), status: Beside::of_now() }
+    }
+
+    /// Every ten percent, and when something else begins.
+    fn tell(&mut self, progress: Progress) {
+        let percent = progress.percent().unwrap_or(0);
+        self.work.tell(percent);
+        let now = (progress.phase, percent / 10);
+        if self.shown == Some(now) {
+            return;
+        }
+        self.shown = Some(now);
+        let doing = match progress.phase {
+            Phase::Copying => "copying",
+            Phase::Reading => "reading",
+            Phase::Preparing => "preparing",
+            Phase::Checking => "checking",
+        };
+        let line = format!("{}: {doing} {percent} % ({})", self.what, backups::size(progress.done));
+        // Nobody may be listening any more.
+        let _told = action::log(&line);
+        if let Some(status) = &self.status {
+            status.show(&format!("{} {percent} %", self.what));
+        }
+    }
+}
+
+/// Proves one that is there already: `verify-backup`.
+pub(super) fn verify_backup(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<String, Value>> {
+    let id = super::text(params, "backup-id", "");
+    anyhow::ensure!(!id.is_empty(), "backup-id is missing: list-backups shows them");
+    let model = super::model()?;
+    let mut told = Told::new("verify");
+    let said = prove(id, &model, &mut told).with_context(|| format!("cannot verify {id}"))?;
+    Ok(BTreeMap::from([("backup-id".to_owned(), id.into()), ("verified".to_owned(), said.into())]))
+}

@@ -1,0 +1,101 @@
+//! `restore`, `undo-restore`, `confirm-restore`: a person's decision, written down for all units to carry out. What comes of
+//! it is shown in their statuses.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::list_backups;
+use crate::cluster::{self, Commit, Observation, Restore, Source, Unit};
+use crate::mariadb::Paths;
+use crate::model::observe::Model;
+use crate::model::publish;
+use crate::node::{observe, shown};
+
+/// Results `restore` (its number), `backup-id`, `unit` (who brings it back) and `message`.
+pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<String, Value>> {
+    let id = super::text(params, "backup-id", "");
+    anyhow::ensure!(!id.is_empty(), "backup-id is missing: list-backups shows what there is");
+    let (model, o) = leader("restore")?;
+    let unit = who_has(&model, id)?;
+    let decided = cluster::restore(&o, Source::Backup(id.to_owned()), &unit)?;
+    decide(&model, &decided)?;
+    Ok(BTreeMap::from([
+        ("restore".to_owned(), decided.epoch.to_string().into()),
+        ("backup-id".to_owned(), id.into()),
+        ("unit".to_owned(), unit.to_string().into()),
+        (
+            "message".to_owned(),
+            "the backup is brought back while the cluster serves on; then all members stop and begin with it. Follow it in juju status; undo-restore goes back"
+                .into(),
+        ),
+    ]))
+}
+
+/// Results `restore`, `unit`, `position` and `message`.
+pub(super) fn undo() -> anyhow::Result<BTreeMap<String, Value>> {
+    let (model, o) = leader("undo-restore")?;
+    let decided = cluster::undo(&o)?;
+    let position = o.juju.app.history.as_ref().and_then(|history| history.replaced.as_ref());
+    let position = position.map(|replaced| replaced.position.to_string()).unwrap_or_default();
+    decide(&model, &decided)?;
+    Ok(BTreeMap::from([
+        ("restore".to_owned(), decided.epoch.to_string().into()),
+        ("unit".to_owned(), decided.unit.to_string().into()),
+        ("position".to_owned(), position.into()),
+        (
+            "message".to_owned(),
+            "all members stop and begin with the data from before the restore; what was written since is kept in its place"
+                .into(),
+        ),
+    ]))
+}
+
+/// Result `message`.
+pub(super) fn confirm() -> anyhow::Result<BTreeMap<String, Value>> {
+    let (model, o) = leader("confirm-restore")?;
+    let history = o.juju.app.history.as_ref();
+    let Some(commit) = history.and_then(cluster::confirm) else {
+        anyhow::bail!("{}", cluster::NoRestore::NothingBefore);
+    };
+    if let Some(open) = &o.juju.app.restore {
+        anyhow::bail!("{}", cluster::NoRestore::UnderWay(open.clone()));
+    }
+    publish::commit(&model, &[commit])?;
+    shown::look_soon(&Paths::default())?;
+    let message = "what was kept from before the restore is deleted on all units";
+    Ok(BTreeMap::from([("message".to_owned(), message.into())]))
+}
+
+fn leader(action: &str) -> anyhow::Result<(Model, Observation)> {
+    let model = super::model()?;
+    if !model.juju.leader {
+        anyhow::bail!("only the leader can decide this: juju run {}/leader {action}", model.me.app());
+    }
+    let node = observe::observe(&Paths::default(), model.address);
+    let o = Observation { me: model.me.clone(), juju: model.juju.clone(), node, rivals: BTreeSet::new() };
+    Ok((model, o))
+}
+
+/// The unit that can bring it back: this one, if it reaches it; else the one whose archive has it.
+fn who_has(model: &Model, id: &str) -> anyhow::Result<Unit> {
+    let (listed, silent) = list_backups::everywhere(model)?;
+    let me = model.me.to_string();
+    let mut found: Vec<_> = listed.into_iter().filter(|backup| backup.id == id).collect();
+    found.sort_by_key(|backup| (!backup.is_usable(), !(backup.kept_by.is_empty() || backup.kept_by == me)));
+    match found.first() {
+        Some(backup) if !backup.is_usable() => anyhow::bail!("the backup {id} cannot be restored: {}", backup.status),
+        Some(backup) if backup.kept_by.is_empty() => Ok(model.me.clone()),
+        Some(backup) => backup.kept_by.parse().map_err(anyhow::Error::msg),
+        None if silent.is_empty() => anyhow::bail!("there is no backup {id}: list-backups shows what there is"),
+        None => anyhow::bail!(
+            "no backup {id} is known here, and not everybody could be asked ({}): list-backups shows what there is",
+            silent.join("; ")
+        ),
+    }
+}
+
+fn decide(model: &Model, decided: &Restore) -> anyhow::Result<()> {
+    publish::commit(model, &[Commit::Restore(decided.clone())])?;
+    shown::look_soon(&Paths::default())
+}

@@ -1,0 +1,311 @@
+//! Making a backup: the server's pages straight into the store, through compression and encryption, with nothing kept
+//! on this machine. It exists when its manifest is there; until then whoever looks sees that it does not.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::Duration;
+
+use super::attempt::{self, Attempt};
+use super::base::{self, Base};
+use super::catalogue::Catalogue;
+use super::error::{BackupError, concise};
+use super::key;
+use super::manifest::{self, Cluster, Encryption, FORMAT, Kind, Manifest, Part};
+use super::peek::{self, Seen};
+use super::private::{self, Private};
+use super::store::{Store, StoreError};
+use super::stream::{Cuts, Sink};
+use super::waits::{self, Watch};
+use super::written;
+use super::{Phase, Progress};
+use crate::host::pipe::{Outflow, Row};
+use crate::host::{Command, CommandError, FileError, clock, file, tree};
+use crate::mariadb::Paths;
+
+/// How much is handed from hand to hand, and how many of them there are: a store that stops for a moment does not stop
+/// the server's copy.
+const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_COUNT: usize = 8;
+/// For the lock that one backup at a time holds.
+const LOCK_LIMIT: Duration = Duration::from_millis(500);
+/// How often somebody is told.
+const TELL: Duration = Duration::from_secs(1);
+/// How often the beginning is written anew, as a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5 * 60);
+/// Uploads that began longer ago are nobody's.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is to be made, and of what.
+#[derive(Clone)]
+pub struct Order {
+    pub unit: String,
+    /// This machine.
+    pub host: String,
+    pub application: String,
+    pub model_uuid: String,
+    pub cluster: Cluster,
+    pub wanted: Wanted,
+    /// Public keys; without any the backup is not encrypted.
+    pub recipients: Vec<String>,
+    /// A user, an action, or "schedule".
+    pub who: String,
+    pub why: String,
+    /// The account that may back up, and its password.
+    pub account: String,
+    pub password: String,
+    /// For compression.
+    pub threads: u32,
+    pub datadir: PathBuf,
+    pub socket: PathBuf,
+}
+
+/// What kind of backup, and what it builds on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// All pages.
+    Full,
+    /// What has changed since the newest backup of this data directory. Where there is none, all pages.
+    Incremental,
+    /// What has changed since this one. Where that cannot be, all pages.
+    IncrementalTo(String),
+}
+
+/// Makes a backup. On an error nothing is left that looks like one, and `failed.json` says why.
+///
+/// # Errors
+/// When it could not be made.
+pub fn take(store: &dyn Store, order: &Order, told: &mut dyn FnMut(Progress)) -> Result<Manifest, BackupError> {
+    take_cut(store, order, Cuts::default(), told)
+}
+
+/// The same with other sizes of objects and chunks.
+///
+/// # Errors
+/// When it could not be made.
+pub fn take_cut(
+    store: &dyn Store,
+    order: &Order,
+    cuts: Cuts,
+    told: &mut dyn FnMut(Progress),
+) -> Result<Manifest, BackupError> {
+    let run = Paths::default().run;
+    private::make_run(&run)?;
+    // Held until the process ends, in whatever way: so those of this unit that are unfinished have no writer.
+    // A program that another thread starts at this moment has a copy of the last one's lock until it runs.
+    let _lock = file::lock(run.join("backup.lock"), LOCK_LIMIT).map_err(|why| match why {
+        FileError::Locked { .. } => BackupError::Busy,
+        FileError::Io { .. } | FileError::NoSuchName { .. } => BackupError::File(why),
+    })?;
+    // A server that does not answer is a matter for mariadb-backup's words.
+    let _none = waits::end_orphans(&order.account, &order.socket);
+    key::check_recipients(&order.recipients)?;
+    let catalogue = Catalogue::read(store)?;
+    attempt::clean_up(store, &catalogue, order)?;
+    // Others' leftovers only cost room: not being able to remove them is no reason against a backup.
+    let _left = store.sweep(ABANDONED);
+    let base = base::choose(&catalogue, order)?;
+    let total = tree::bytes(&order.datadir, &base::is_not_copied)?;
+    base::check_room(store, &catalogue, order, &base, total)?;
+    let mut attempt = Attempt::begin(store, order, base.kind())?;
+    match copy(store, order, cuts, &base, &mut attempt, &mut Told { total, told }) {
+        Ok(manifest) => {
+            attempt.finish(&manifest)?;
+            Ok(manifest)
+        }
+        Err(why) => {
+            attempt.fail(&why);
+            Err(why)
+        }
+    }
+}
+
+struct Told<'a> {
+    total: u64,
+    told: &'a mut dyn FnMut(Progress),
+}
+
+fn copy(
+    store: &dyn Store,
+    order: &Order,
+    cuts: Cuts,
+    base: &Base,
+    attempt: &mut Attempt<'_>,
+    told: &mut Told<'_>,
+) -> Result<Manifest, BackupError> {
+    let private = Private::new()?;
+    let notes = private.folder("notes")?;
+    let seen = Arc::new(Seen::default());
+    let before = base::incarnation(order)?;
+    let row = programs(order, base, &private, &notes, &seen)?;
+    let outflow = row.reading().map_err(|source| BackupError::Program { what: WHAT, source })?;
+    let sink = Sink::new(store, &attempt.id, cuts);
+    let files = pump(outflow, sink, &seen, order, attempt, told)?;
+    let written = written::read(&notes)?;
+    // A copy of a directory that was replaced meanwhile is nobody's base.
+    let incarnation = before.filter(|known| base::incarnation(order).ok().flatten().as_ref() == Some(known));
+    let recipients = order.recipients.clone();
+    Ok(Manifest {
+        format: FORMAT,
+        id: attempt.id.clone(),
+        kind: base.kind(),
+        parent: base.parent(),
+        databases: Vec::new(),
+        position: written::position(&seen.galera()),
+        gtid: written.gtid,
+        binlog: written.binlog,
+        lsn: Some(written.lsn),
+        unit: order.unit.clone(),
+        application: order.application.clone(),
+        model_uuid: order.model_uuid.clone(),
+        cluster: order.cluster.clone(),
+        incarnation,
+        server_version: written.server_version,
+        tool: written.tool,
+        compression: "zstd".to_owned(),
+        encryption: (!recipients.is_empty()).then_some(Encryption { recipients }),
+        raw_bytes: seen.raw_bytes(),
+        stored_bytes: files.iter().map(|part| part.bytes).sum(),
+        chunk_bytes: cuts.chunk_bytes,
+        files,
+        began: attempt.at(),
+        ended: manifest::now(),
+        who: order.who.clone(),
+        why: order.why.clone(),
+        note: base.note(),
+    })
+}
+
+const WHAT: &str = "copy the server's data";
+
+fn programs(
+    order: &Order,
+    base: &Base,
+    private: &Private,
+    notes: &std::path::Path,
+    seen: &Arc<Seen>,
+) -> Result<Row, BackupError> {
+    let login = private.write("login.cnf", &login(order))?;
+    let mut copier = Command::new("mariadb-backup")
+        // First, and instead of all others: what the server is set to it asks the server.
+        .arg(format!("--defaults-file={}", login.display()))
+        .args(["--backup", "--stream=xbstream", "--galera-info", "--open-files-limit=65535"])
+        .arg(format!("--extra-lsndir={}", notes.display()))
+        .directory(private.path());
+    if let Base::Parent { lsn, .. } = base {
+        copier = copier.arg(format!("--incremental-lsn={lsn}"));
+    }
+    let compressor = Command::new("zstd").args(["-1", "-q", "-c", &format!("-T{}", order.threads.max(1))]);
+    let (seen, datadir) = (Arc::clone(seen), order.datadir.clone());
+    let size_of = move |path: &str| {
+        let path = path.strip_suffix(".delta").unwrap_or(path);
+        std::path::Path::new(path).is_relative().then(|| datadir.join(path)).map_or(0, tree::file_bytes)
+    };
+    let row = Row::of(copier).tapped(move |tap| peek::watch(tap, &seen, &size_of)).then(compressor);
+    if order.recipients.is_empty() {
+        return Ok(row);
+    }
+    let recipients = private.write("recipients", &key::lines(&order.recipients))?;
+    Ok(row.then(Command::new("age").arg("-R").arg(recipients)))
+}
+
+/// What mariadb-backup needs to find the server and to log in, in a file that nobody else may read.
+fn login(order: &Order) -> String {
+    let quote = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!(
+        "[mariadb-backup]\nuser=\"{}\"\npassword=\"{}\"\nsocket=\"{}\"\ndatadir=\"{}\"\n",
+        quote(&order.account),
+        quote(&order.password),
+        quote(&order.socket.display().to_string()),
+        quote(&order.datadir.display().to_string()),
+    )
+}
+
+/// One thread reads, one hashes and stores; we tell how far they are.
+fn pump(
+    outflow: Outflow,
+    sink: Sink<'_>,
+    seen: &Seen,
+    order: &Order,
+    attempt: &mut Attempt<'_>,
+    told: &mut Told<'_>,
+) -> Result<Vec<Part>, BackupError> {
+    let end = outflow.end();
+    let mut watch = Watch::new();
+    thread::scope(|scope| {
+        let (full, filled) = mpsc::sync_channel(BLOCK_COUNT);
+        let (empty, emptied) = mpsc::sync_channel(BLOCK_COUNT);
+        let (over, wait) = mpsc::sync_channel::<()>(1);
+        let reader = scope.spawn(move || fill(outflow, &emptied, &full));
+        let writer = scope.spawn(move || {
+            // Dropped at the end, also of a panic.
+            let _over = over;
+            store_all(sink, &filled, &empty)
+        });
+        let mut life = clock::Moment::now();
+        while wait.recv_timeout(TELL) == Err(RecvTimeoutError::Timeout) {
+            let done = if attempt.kind() == Kind::Full { seen.raw_bytes() } else { seen.covered_bytes() };
+            (told.told)(Progress { phase: Phase::Copying, done: done.min(told.total), total: told.total });
+            watch.look(seen.raw_bytes(), &order.account, &order.socket);
+            if life.elapsed() > SIGN_OF_LIFE {
+                attempt.sign_of_life();
+                life = clock::Moment::now();
+            }
+        }
+        let stored = writer.join().unwrap_or_else(|why| std::panic::resume_unwind(why));
+        if stored.is_err() {
+            // The reader may wait for programs that wait for the server.
+            end.now();
+        }
+        let read = reader.join().unwrap_or_else(|why| std::panic::resume_unwind(why));
+        let files = stored?;
+        read.and_then(Outflow::finish).map_err(|why| match watch.gave_way() {
+            true => BackupError::GaveWay { source: concise(why) },
+            false => BackupError::Program { what: WHAT, source: concise(why) },
+        })?;
+        Ok(files)
+    })
+}
+
+/// Reads to the end, or until nobody wants more.
+fn fill(
+    mut outflow: Outflow,
+    emptied: &Receiver<Vec<u8>>,
+    full: &SyncSender<Vec<u8>>,
+) -> Result<Outflow, CommandError> {
+    use std::io::Read as _;
+    let mut made = 0;
+    loop {
+        let mut block = match emptied.try_recv() {
+            Ok(block) => block,
+            Err(_) if made < BLOCK_COUNT => {
+                made += 1;
+                Vec::with_capacity(BLOCK_BYTES)
+            }
+            Err(_) => match emptied.recv() {
+                Ok(block) => block,
+                Err(_) => return Ok(outflow),
+            },
+        };
+        block.clear();
+        let read = outflow.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut block);
+        read.map_err(|source| CommandError::Talk { command: WHAT.to_owned(), source })?;
+        if block.is_empty() || full.send(block).is_err() {
+            return Ok(outflow);
+        }
+    }
+}
+
+fn store_all(
+    mut sink: Sink<'_>,
+    filled: &Receiver<Vec<u8>>,
+    empty: &SyncSender<Vec<u8>>,
+) -> Result<Vec<Part>, StoreError> {
+    for block in filled {
+        sink.put(&block)?;
+        // At the end nobody takes it back.
+        let _last = empty.send(block);
+    }
+    sink.finish()
+}

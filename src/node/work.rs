@@ -1,0 +1,107 @@
+//! Work on backups that goes on beside everything else, as the status shows it: how far it is, and when a backup was last
+//! proved to restore.
+
+use std::path::PathBuf;
+
+use crate::host::clock::{self, Timestamp};
+use crate::host::{FileError, Mode, file};
+use crate::mariadb::Paths;
+
+/// Where on the data volume a backup is proved.
+pub const SCRATCH: &str = "data.verify";
+
+fn path(paths: &Paths) -> PathBuf {
+    paths.run.join("work")
+}
+
+fn lock_path(paths: &Paths) -> PathBuf {
+    paths.run.join("work.lock")
+}
+
+fn proof_path(paths: &Paths) -> PathBuf {
+    paths.state.join("last-proof")
+}
+
+/// Shown as long as it is there; gone with its process, in whatever way that ends.
+pub struct Shown {
+    paths: Paths,
+    what: &'static str,
+    lock: Option<file::Lock>,
+}
+
+impl Shown {
+    /// Of this work.
+    pub fn new(paths: &Paths, what: &'static str) -> Self {
+        let made = file::create_dir_all_with(&paths.run, &Mode::new(0o755));
+        // Of two at once the first is shown.
+        let lock = made.ok().and_then(|_| file::try_lock(lock_path(paths)).ok().flatten());
+        let shown = Self { paths: paths.clone(), what, lock };
+        shown.tell(0);
+        shown
+    }
+
+    /// How far it is.
+    pub fn tell(&self, percent: u8) {
+        if self.lock.is_some() {
+            let text = format!("{} {percent} %", self.what);
+            let _only_shown = file::write_atomic(path(&self.paths), text.as_bytes(), &Mode::new(0o644));
+        }
+    }
+}
+
+/// What goes on, such as `backup 40 %`.
+pub fn now(paths: &Paths) -> Option<String> {
+    if !file::is_locked(lock_path(paths)).unwrap_or(false) {
+        return None;
+    }
+    file::read_to_string_opt(path(paths)).ok().flatten()
+}
+
+/// What a status shows of everything beside the server: in steps of ten percent, because each is a hook; the age of a proof
+/// not at all, it is as old as the last pass.
+pub fn shown(paths: &Paths) -> String {
+    let work = now(paths).map(|text| {
+        let mut words: Vec<&str> = text.split(' ').collect();
+        let tens = words.get(1).and_then(|percent| percent.parse::<u8>().ok()).map(|n| (n / 10 * 10).to_string());
+        if let Some((at, tens)) = words.get_mut(1).zip(tens.as_deref()) {
+            *at = tens;
+        }
+        words.join(" ")
+    });
+    format!("{} {}", super::bring::shown(paths), work.unwrap_or_default())
+}
+
+/// Remembers that a backup was proved.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn note_proof(paths: &Paths, at: Timestamp) -> Result<(), FileError> {
+    file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
+    file::write_atomic(proof_path(paths), at.to_string().as_bytes(), &Mode::new(0o644)).map(drop)
+}
+
+/// How long ago this unit last proved a backup, in words.
+pub fn last_proof(paths: &Paths) -> Option<String> {
+    let text = file::read_to_string_opt(proof_path(paths)).ok().flatten()?;
+    let ago = clock::now().unix_seconds() - Timestamp::parse(text.trim())?.unix_seconds();
+    Some(super::backups::in_words(u64::try_from(ago).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_shown_as_long_as_somebody_is_at_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        assert_eq!(now(&paths), None);
+        let shown = Shown::new(&paths, "backup");
+        shown.tell(40);
+        assert_eq!(now(&paths).as_deref(), Some("backup 40 %"));
+        drop(shown);
+        assert_eq!(now(&paths), None);
+        note_proof(&paths, clock::now()).unwrap();
+        assert!(last_proof(&paths).unwrap().ends_with(" s"));
+    }
+}

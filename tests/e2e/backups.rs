@@ -1,0 +1,159 @@
+//! Backups made under load, listed and proved; a restore in place on three units, taken back and let go; one that is
+//! refused, one that is interrupted.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::client::{OPERATOR, Writer};
+use super::model::Model;
+
+/// The stories of one deployment of three.
+pub(crate) fn and_restores(m: &Model, app: &str) {
+    m.deploy(app, 3, &[]);
+    let first = m.one_cluster(app, 3, 300);
+    let units: Vec<String> = m.app(app).units.into_iter().map(|unit| unit.name).collect();
+    let shown = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
+    let password = shown["password"].as_str().unwrap().to_owned();
+    let id = made_under_load(m, app, &units, &password);
+    let restored = comes_back_in_place(m, app, &units, &id, &first);
+    is_taken_back(m, app, &units, &first, &restored);
+    refuses_what_is_damaged(m, app, &units, &id);
+    survives_a_kill(m, app, &units, &id);
+}
+
+fn address(m: &Model, app: &str, unit: &str) -> IpAddr {
+    m.app(app).units.iter().find(|shown| shown.name == unit).and_then(|shown| shown.address).unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A full one, one that builds on it, proved; listed on every unit. Returns the full one's id.
+fn made_under_load(m: &Model, app: &str, units: &[String], password: &str) -> String {
+    let writer = Writer::start(address(m, app, &units[0]), password, "before");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    m.sql(&units[0], "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY); INSERT INTO shop.orders VALUES (1), (2), (3)")
+        .unwrap();
+    m.step("backup");
+    let full = m.run(&units[1], &["backup", "verify=true"]);
+    m.hold(text(&full["type"]) == "full" && !text(&full["backup-id"]).is_empty(), &format!("a full backup: {full}"));
+    m.hold(text(&full["verified"]).contains("tables with"), "it was proved");
+    let more = m.run(&units[1], &["create-backup", "type=incremental"]);
+    m.hold(text(&more["type"]) == "incremental", &format!("an incremental backup: {more}"));
+    let written = writer.stop();
+    m.hold(written.failed.is_empty(), &format!("the writer lost nothing: {:?}", written.failed.first()));
+    m.step(&format!("longest gap of a writer beside the backups: {} ms", written.longest_gap.as_millis()));
+    let id = text(&full["backup-id"]).to_owned();
+    for unit in [&units[0], &units[1]] {
+        let listed = m.run(unit, &["list-backups"]);
+        let table = text(&listed["backups"]).to_owned();
+        let row = table.lines().find(|line| line.starts_with(&id)).unwrap_or_default().to_owned();
+        m.hold(
+            row.contains("finished") && row.contains("ago"),
+            &format!("{unit} lists it as finished and verified: {row}"),
+        );
+        m.hold(table.lines().count() == 3, "both are listed");
+    }
+    m.soon("the unit's status says when it was verified", 60, || {
+        let shown = m.app(app).units.iter().find(|unit| unit.name == units[1]).map(|u| u.message.clone());
+        let shown = shown.unwrap_or_default();
+        if shown.contains("backup verified") { Ok(()) } else { Err(shown) }
+    });
+    let synced = m.attempt(&["run", &units[1], "backup", "type=weekly"]);
+    m.hold(!synced.ok, "a type that is none is refused");
+    id
+}
+
+fn orders(m: &Model, units: &[String]) -> Vec<String> {
+    units.iter().map(|unit| m.sql(unit, "SELECT COUNT(*) FROM shop.orders").unwrap_or_else(|why| why)).collect()
+}
+
+/// A table is dropped, and comes back on all three without scaling. Returns the new history.
+fn comes_back_in_place(m: &Model, app: &str, units: &[String], id: &str, first: &str) -> String {
+    m.sql(&units[0], "DROP TABLE shop.orders; CREATE TABLE shop.later (id INT PRIMARY KEY)").unwrap();
+    let leader = format!("{app}/leader");
+    let refused = m.attempt(&["run", &leader, "restore", "backup-id=2020-01-01T00:00:00Z"]);
+    m.hold(!refused.ok, "a backup that is not there is refused");
+    m.step("restore");
+    let decided = m.run(&leader, &["restore", &format!("backup-id={id}")]);
+    m.hold(text(&decided["unit"]) == units[1], &format!("the unit that has it brings it back: {decided}"));
+    let uuid = m.until("all three serve the restored data", 300, || {
+        let uuid = m.sees_one_cluster(app, 3)?;
+        if uuid == first { Err("still the old history".to_owned()) } else { Ok(uuid) }
+    });
+    m.hold(orders(m, units) == ["3", "3", "3"], &format!("the table is back everywhere: {:?}", orders(m, units)));
+    m.hold(m.sql(&units[2], "SELECT 1 FROM shop.later").is_err(), "what was made later is gone");
+    for unit in units {
+        let kept = m.on(unit, "ls -d /var/lib/mysql/data.aside-*").out;
+        m.hold(kept.lines().count() == 1, &format!("{unit} keeps what was there: {}", kept.trim()));
+    }
+    let shown = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
+    let login = super::client::log_in(address(m, app, &units[1]), text(&shown["password"]));
+    m.hold(login.is_ok(), "our passwords open the restored data");
+    m.sql(&units[0], "INSERT INTO shop.orders VALUES (4)").unwrap();
+    uuid
+}
+
+/// The later state comes back, and what the restore had is kept in its place until it is let go.
+fn is_taken_back(m: &Model, app: &str, units: &[String], first: &str, restored: &str) {
+    let leader = format!("{app}/leader");
+    m.step("undo-restore");
+    m.run(&leader, &["undo-restore"]);
+    m.until("all three serve what was there before", 300, || {
+        let uuid = m.sees_one_cluster(app, 3)?;
+        if uuid == first { Ok(()) } else { Err(format!("serves {uuid}, restored was {restored}")) }
+    });
+    let later: BTreeSet<bool> = units.iter().map(|unit| m.sql(unit, "SELECT 1 FROM shop.later").is_ok()).collect();
+    m.hold(later == BTreeSet::from([true]), "the later state is back on all");
+    m.step("confirm-restore");
+    m.run(&leader, &["confirm-restore"]);
+    for unit in units {
+        m.soon(&format!("{unit} lets go of what it kept"), 90, || {
+            let kept = m.on(unit, "ls -d /var/lib/mysql/data.aside-* 2>/dev/null").out;
+            if kept.trim().is_empty() { Ok(()) } else { Err(kept) }
+        });
+    }
+    let refused = m.attempt(&["run", &leader, "undo-restore"]);
+    m.hold(!refused.ok, "there is nothing to go back to any more");
+}
+
+/// A flipped byte is found before anything is touched.
+fn refuses_what_is_damaged(m: &Model, app: &str, units: &[String], id: &str) {
+    let file = format!("/var/lib/mysql-archive/backups/{id}/data.0001");
+    m.on(&units[1], &format!("cp {file} /root/whole; printf DAMAGED | dd of={file} bs=1 seek=4096 conv=notrunc"));
+    let leader = format!("{app}/leader");
+    m.run(&leader, &["restore", &format!("backup-id={id}")]);
+    m.soon("the application says that it was not restored, and why", 120, || {
+        let shown = m.app(app).message;
+        if shown.contains("was not restored") && shown.contains("damaged") { Ok(()) } else { Err(shown) }
+    });
+    m.one_cluster(app, 3, 60);
+    let left = m.on(&units[1], "ls -d /var/lib/mysql/data.restore-* 2>/dev/null").out;
+    m.hold(left.trim().is_empty(), &format!("nothing of it is left: {left}"));
+    m.on(&units[1], &format!("cp /root/whole {file}"));
+}
+
+/// The machine that brings it back loses its power in the middle, and goes on.
+fn survives_a_kill(m: &Model, app: &str, units: &[String], id: &str) {
+    if !m.is_local() {
+        return;
+    }
+    let before = m.one_cluster(app, 3, 60);
+    let leader = format!("{app}/leader");
+    m.run(&leader, &["restore", &format!("backup-id={id}")]);
+    m.until("it is being brought back, or was", 120, || {
+        let there = m.on(&units[1], "ls /var/lib/mysql/mariadb-galera-restore.json");
+        if there.ok { Ok(()) } else { Err("not begun".to_owned()) }
+    });
+    m.step("cut the power of the unit that brings it back");
+    m.juju(&["fault", "power-off", &units[1]]);
+    m.juju(&["fault", "power-on", &units[1]]);
+    m.until("all three serve the restored data", 420, || {
+        let uuid = m.sees_one_cluster(app, 3)?;
+        if uuid == before { Err(format!("still the old history; {}", m.app(app).message)) } else { Ok(()) }
+    });
+    m.hold(orders(m, units) == ["3", "3", "3"], &format!("the table is back everywhere: {:?}", orders(m, units)));
+}
