@@ -151,7 +151,9 @@ impl World {
             tip.is_some_and(|tip| self.writes.holds(tip, promised))
         };
         let known = recovery.before.as_ref().is_some_and(|(unit, _)| holds(unit));
-        if !known && recovery.members.iter().any(holds) {
+        // Whoever is removed meanwhile takes what only it has along: that was the person's decision.
+        let planned = self.planned();
+        if !known && recovery.members.iter().filter(|unit| planned.contains(unit)).any(holds) {
             let at = self.writes.seqno(Some(promised));
             self.break_promise(format!("acknowledged write {at} is lost: a restore does not know who has it"));
         }
