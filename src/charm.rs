@@ -17,7 +17,7 @@ use crate::model::{credentials, observe, publish, s3};
 use crate::node::act::{Hands, Outcome, act};
 use crate::node::quiet::{self, Quiet};
 use crate::node::stores::Stores;
-use crate::node::{Wanted, agent_service, bring, departure, live, shown, work};
+use crate::node::{agent_service, bring, departure, live, shown, work};
 use crate::translate;
 
 /// A founding takes a few looks; a pass that still finds new things to do after so many goes on in the next hook.
@@ -55,6 +55,7 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     let seen = Moment::now();
     let mut model = observe::observe(&me, event)?;
     model.juju.now_s = u64::try_from(clock::now().unix_seconds()).unwrap_or(0);
+    translate::calendar(&mut model);
     let mut pass = pass(&paths, &model);
     if seen.elapsed() > COMMIT_WITHIN {
         pass.now.commits.clear();
@@ -138,7 +139,20 @@ fn pass(paths: &Paths, model: &Model) -> Pass {
         }
         let wanted = translate::wanted(model, &observation);
         let running = observation.node.server.synced().is_some();
-        let outcome = carry_out(paths, &now.steps, wanted.as_ref(), secrets.as_ref(), &stores, running);
+        let planned = || translate::planned(model);
+        let stores = Some(&stores);
+        let outcome = carry_out(
+            &now.steps,
+            &mut Hands {
+                paths,
+                wanted: wanted.as_ref(),
+                secrets: secrets.as_ref(),
+                stores,
+                planned: &planned,
+                running,
+                progress: &mut show_progress,
+            },
+        );
         settled |=
             matches!(outcome, Outcome::Done) && now.steps.iter().any(|s| matches!(s, Step::SettleCredentials { .. }));
         let go_on = news && matches!(outcome, Outcome::Done);
@@ -203,22 +217,15 @@ fn rivals(observation: &Observation) -> BTreeSet<Unit> {
     rivals.intersection(&still).cloned().collect()
 }
 
-fn carry_out(
-    paths: &Paths,
-    steps: &[Step],
-    wanted: Option<&Wanted>,
-    secrets: Option<&crate::node::Secrets>,
-    stores: &Stores,
-    running: bool,
-) -> Outcome {
-    let mut progress = |text: &str| {
-        let status = Status { level: Level::Maintenance, message: text.to_owned() };
-        if let Err(why) = publish::unit_status(&status) {
-            log::warning(&format!("cannot show progress: {why:#}"));
-        }
-    };
-    let outcome =
-        act(steps, &mut Hands { paths, wanted, secrets, stores: Some(stores), running, progress: &mut progress });
+fn show_progress(text: &str) {
+    let status = Status { level: Level::Maintenance, message: text.to_owned() };
+    if let Err(why) = publish::unit_status(&status) {
+        log::warning(&format!("cannot show progress: {why:#}"));
+    }
+}
+
+fn carry_out(steps: &[Step], hands: &mut Hands<'_>) -> Outcome {
+    let outcome = act(steps, hands);
     match &outcome {
         Outcome::Done => {}
         Outcome::Skipped(why) => log::info(&format!("not done: {why}")),

@@ -32,6 +32,8 @@ enum Command {
         /// The number of the decision
         epoch: u32,
     },
+    /// Make the backup that is planned now, and remove those that are no longer kept
+    PlannedBackup,
     /// The server's gate: permits its start and finds its position (ExecStartPre)
     StartArguments,
 }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
                 Ok(())
             }
             Command::BringBack { epoch } => node::bring::work(&mariadb::Paths::default(), epoch),
+            Command::PlannedBackup => node::planned::run(&mariadb::Paths::default()),
             Command::StartArguments => node::gate::pass(&mariadb::Paths::default()),
         },
     };

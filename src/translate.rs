@@ -1,18 +1,24 @@
 //! Between the two edges: what Juju's side knows, in the words in which this machine is told what is wanted.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use anyhow::Context as _;
 
 use crate::backup::store::{S3Settings, UriStyle};
-use crate::backup::{self, Order};
-use crate::cluster::{DbInit, Observation};
+use crate::backup::{self, Keep, Order};
+use crate::cluster::{BadSetting, Calendar, DbInit, Due, Observation, Peers, Unit};
 use crate::mariadb::sizing::Use;
 use crate::mariadb::{Paths, SOCKET};
 use crate::model::credentials::{self, ACCOUNTS, Passwords};
 use crate::model::observe::Model;
+use crate::model::planned::{self, no_calendar};
 use crate::model::s3::{self, Bucket, Place, Style};
 use crate::model::settings::Profile;
+use crate::node::calendar::{self, CalendarError};
+use crate::node::planned::Request;
 use crate::node::stores::Stores;
-use crate::node::{Secrets, Wanted};
+use crate::node::{Secrets, Wanted, live};
 
 /// What the server's files are made of, once everything for them is known.
 pub fn wanted(model: &Model, observation: &Observation) -> Option<Wanted> {
@@ -93,6 +99,89 @@ pub fn order(model: &Model, stores: &Stores, wanted: backup::Wanted, who: &str, 
         threads: 2,
         datadir: Paths::default().datadir(),
         socket: SOCKET.into(),
+    })
+}
+
+/// What a planned backup of this unit is made of, as far as everything for it is known, and how long backups are kept.
+///
+/// # Errors
+/// When Juju does not answer.
+pub fn planned(model: &Model) -> anyhow::Result<Request> {
+    let stores = stores(model)?;
+    let options = model.options.as_ref().map(|options| &options.planned);
+    let keep = Keep {
+        count: options.and_then(|options| options.keep_count),
+        days: options.and_then(|options| options.keep_days),
+    };
+    Ok(Request {
+        number: 0,
+        backup: order(model, &stores, backup::Wanted::Full, "schedule", "planned").ok(),
+        verify: false,
+        stores,
+        keep,
+        application: model.me.app().to_owned(),
+        model_uuid: model.model_uuid.clone(),
+    })
+}
+
+/// Asks what the calendar says of planned backups. Whoever does not lead only learns whether it can be read.
+pub fn calendar(model: &mut Model) {
+    let Some(options) = &model.options else { return };
+    let planned = options.planned.clone();
+    let now_s = model.juju.now_s;
+    let bad: Vec<BadSetting> = planned
+        .calendars()
+        .filter_map(|(option, text)| match calendar::next(text, now_s) {
+            Err(CalendarError::Invalid(why)) => Some(no_calendar(option, text, &why)),
+            Ok(_) | Err(_) => None,
+        })
+        .collect();
+    if !bad.is_empty() {
+        (model.options, model.juju.settings) = (None, Err(bad));
+        return;
+    }
+    model.juju.calendar = match &planned.schedule {
+        None => Calendar::Unset,
+        Some(_) if !model.juju.leader => Calendar::Unknown,
+        // Without an answer nothing is known; it is asked again.
+        Some(schedule) => due(model, &planned, schedule).map_or(Calendar::Unknown, Calendar::Says),
+    };
+}
+
+/// A clock that was set back by more than this has made the last order's time useless.
+const SET_BACK_S: u64 = 3_600;
+
+fn due(model: &Model, planned: &planned::Options, schedule: &str) -> Result<Due, CalendarError> {
+    const DAY_S: u64 = 86_400;
+    let (now_s, plan) = (model.juju.now_s, model.juju.app.plan.clone().unwrap_or_default());
+    let since_s = if plan.since_s > now_s.saturating_add(SET_BACK_S) { now_s } else { plan.since_s };
+    let passed =
+        |text: &str, since_s| Ok::<_, CalendarError>(calendar::next(text, since_s)?.is_some_and(|at| at <= now_s));
+    let now = model.juju.app.plan.is_some() && passed(schedule, since_s)?;
+    let full = match &planned.fulls {
+        None => true,
+        Some(_) if plan.full_s == 0 => true,
+        Some(fulls) => passed(fulls, plan.full_s)?,
+    };
+    let verify = planned
+        .verify_days
+        .is_some_and(|days| now_s >= plan.verified_s.saturating_add(u64::from(days).saturating_mul(DAY_S)));
+    let next_s = calendar::next(schedule, since_s.max(now_s))?;
+    let choosing = now || plan.order.is_some();
+    Ok(Due { now, full, verify, next_s, busy: if choosing { busy(model) } else { BTreeMap::new() } })
+}
+
+/// How busy the members are that answer.
+fn busy(model: &Model) -> BTreeMap<Unit, u64> {
+    let Peers::Known(peers) = &model.juju.peers else { return BTreeMap::new() };
+    let others = peers.iter().filter_map(|(unit, peer)| Some((unit.clone(), peer.report()?.address?)));
+    let asked: Vec<(Unit, IpAddr)> = others.chain(model.address.map(|address| (model.me.clone(), address))).collect();
+    std::thread::scope(|scope| {
+        let said: Vec<_> = asked
+            .into_iter()
+            .map(|(unit, address)| (unit, scope.spawn(move || live::primary(address).and_then(|live| live.busy))))
+            .collect();
+        said.into_iter().filter_map(|(unit, said)| Some((unit, said.join().ok()??))).collect()
     })
 }
 

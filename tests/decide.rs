@@ -8,6 +8,7 @@ mod support;
 use std::fmt::Write as _;
 
 use mariadb_galera::cluster::{Holds, Journal, NoRestore, Server, Unit, judge, sentence};
+use support::planned::Schedule;
 use support::world::{End, World, unit};
 
 #[test]
@@ -67,6 +68,22 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         "restore" => return said(world.go_back(&unit(words[0]), Some(&unit(words[1])))),
         "undo-restore" => return said(world.go_back(&unit(words[0]), None)),
         "confirm-restore" => return if world.confirm() { "confirmed\n".to_owned() } else { "nothing\n".to_owned() },
+        "schedule" => {
+            let hours = |text: &str| text.parse().unwrap();
+            world.schedule = (words[0] != "none").then(|| Schedule {
+                every_h: hours(words[0]),
+                full_every_h: hours(words[1]),
+                ..Schedule::default()
+            });
+        }
+        "busy" => {
+            let busy = words[1].parse().unwrap();
+            world.schedule.as_mut().unwrap().busy.insert(unit(words[0]), busy);
+        }
+        "backup-ends" => world.backup_ends(&unit(words[0]), None, false),
+        "backup-fails" => world.backup_ends(&unit(words[0]), Some(&words[1..].join(" ")), false),
+        "backup-is-killed" => world.backup_ends(&unit(words[0]), None, true),
+        "hours-pass" => world.now_s += 3_600 * words[0].parse::<u64>().unwrap(),
         "days-pass" => world.now_s += 86_400 * words[0].parse::<u64>().unwrap(),
         "cut" => {
             world.far_side.extend(units());

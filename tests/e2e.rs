@@ -10,12 +10,19 @@ mod backups;
 mod client;
 #[path = "e2e/founding.rs"]
 mod founding;
+#[path = "support/garage.rs"]
+#[expect(dead_code, reason = "another test asks more of it")]
+mod garage;
 #[path = "e2e/model.rs"]
 mod model;
 #[path = "e2e/odd_data.rs"]
 mod odd_data;
 #[path = "e2e/outage.rs"]
 mod outage;
+#[path = "e2e/restore_kills.rs"]
+mod restore_kills;
+#[path = "e2e/s3.rs"]
+mod s3;
 #[path = "e2e/secrecy.rs"]
 mod secrecy;
 
@@ -50,6 +57,29 @@ fn cluster() {
 #[test]
 fn backups_and_restores() {
     scenario("backups", |m| backups::and_restores(m, APP));
+}
+
+/// Backups in a bucket. Needs GARAGE, the program of a real S3 server: `./run_tests s3`.
+#[test]
+fn bucket() {
+    if std::env::var_os("GARAGE").is_none() {
+        println!("skipped: GARAGE names no S3 server; ./run_tests s3 builds one");
+        return;
+    }
+    scenario("bucket", |m| s3::and_a_second_deployment(m, APP, "other"));
+}
+
+/// Restores in whose middle something is killed: RESTORE_KILLS of them, at moments that SEED draws. Takes about a minute
+/// each, so everything else runs without it.
+#[test]
+fn restores_survive_kills() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    match number("RESTORE_KILLS") {
+        None => println!("skipped: set RESTORE_KILLS=10"),
+        Some(rounds) => {
+            scenario("kills", |m| restore_kills::play(m, APP, rounds, number("SEED").unwrap_or(rounds)));
+        }
+    }
 }
 
 /// One, two, five, and one that grows at once: each is one cluster, with the same rows on all units.

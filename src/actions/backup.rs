@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use crate::backup::{self, Phase, Progress, Wanted, verify};
+use crate::backup::{self, Phase, Progress, Wanted};
 use crate::cluster::{LocalState, Server};
 use crate::invocation;
 use crate::juju::action;
 use crate::mariadb::Paths;
 use crate::model::observe::Model;
 use crate::model::publish::Beside;
-use crate::node::{backups, live, observe, work};
+use crate::node::{backups, live, observe, planned, work};
 use crate::translate;
 
 /// Results `backup-id`, `type`, `size-bytes`, `note` and, when it was proved, `verified`.
@@ -31,6 +31,7 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     let mut told = Told::new("backup");
     let made = backup::take(store.as_ref(), &order, &mut |progress| told.tell(progress));
     let made = made.map_err(|why| anyhow::anyhow!(why.in_words()))?;
+    let _noted_for_monitoring = work::note_made(&Paths::default(), made.ended);
     let mut results = BTreeMap::from([
         ("backup-id".to_owned(), Value::from(made.id.clone())),
         ("type".to_owned(), made.kind.to_string().into()),
@@ -42,6 +43,13 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     if proved {
         results.insert("verified".to_owned(), prove(&made.id, &model, &mut told)?.into());
     }
+    // The backup is there: that older ones could not be removed is no reason to call it failed.
+    let request = translate::planned(&model)?;
+    match planned::expire(&request.stores, request.keep, &request.application, &request.model_uuid) {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => drop(results.insert("removed".to_owned(), removed.join(" ").into())),
+        Err(why) => action::log(&format!("older backups stay: {why:#}"))?,
+    }
     Ok(results)
 }
 
@@ -51,17 +59,7 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
 /// When it could not be tried, or is no good.
 pub(super) fn prove(id: &str, model: &Model, told: &mut Told) -> anyhow::Result<String> {
     let stores = translate::stores(model)?;
-    let (store, chain) = stores.find(id)?;
-    let scratch = Paths::default().volume.join(work::SCRATCH);
-    let unit = model.me.to_string();
-    let identity = stores.identity.as_deref();
-    let proof = verify::prove(store.as_ref(), &chain, identity, &scratch, &unit, &mut |progress| told.tell(progress));
-    let proof = proof.map_err(|why| anyhow::anyhow!(why.in_words()))?;
-    verify::record(store.as_ref(), id, &proof)?;
-    if let Some(problem) = proof.problem {
-        anyhow::bail!("the backup {id} is no good: {problem}");
-    }
-    work::note_proof(&Paths::default(), proof.at)?;
+    let proof = backups::prove(&stores, id, &model.me.to_string(), &mut |progress| told.tell(progress))?;
     Ok(format!("{} tables with {} rows, on MariaDB {}", proof.tables, proof.rows, proof.server_version))
 }
 

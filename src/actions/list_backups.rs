@@ -30,14 +30,18 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
 /// All backups that this application can reach, oldest first, and who could not be asked.
 ///
 /// # Errors
-/// When the store refuses.
+/// When Juju does not answer.
 pub(super) fn everywhere(model: &Model) -> anyhow::Result<(Vec<Listed>, Vec<String>)> {
     let stores = translate::stores(model)?;
     let (app, model_uuid) = (model.me.app(), model.model_uuid.clone());
-    let mut listed = Vec::new();
-    for (store, kept_here) in stores.with_places() {
-        let kept_by = if kept_here { model.me.to_string() } else { String::new() };
-        listed.extend(backups::list(store.as_ref(), &kept_by, app, &model_uuid)?);
+    let (mut listed, mut silent) = (Vec::new(), Vec::new());
+    let (places, me) = (stores.places(), model.me.to_string());
+    silent.extend(places.problem.map(|why| format!("the bucket: {why}")));
+    for (store, kept_by) in places.bucket.iter().map(|bucket| (bucket, "")).chain([(&places.archive, &*me)]) {
+        match backups::list(store.as_ref(), kept_by, app, &model_uuid) {
+            Ok(found) => listed.extend(found),
+            Err(why) => silent.push(format!("{}: {why:#}", store.describe())),
+        }
     }
     let node = observe::observe(&Paths::default(), model.address);
     let o = Observation { me: model.me.clone(), juju: model.juju.clone(), node, rivals: [].into() };
@@ -54,7 +58,6 @@ pub(super) fn everywhere(model: &Model) -> anyhow::Result<(Vec<Listed>, Vec<Stri
             .collect();
         asked.into_iter().map(|(unit, answer)| (unit, answer.and_then(|answer| answer.join().ok()))).collect()
     });
-    let mut silent = Vec::new();
     for (unit, answer) in asked {
         match answer {
             Some(Ok(theirs)) => listed.extend(theirs),

@@ -2,6 +2,7 @@
 //! members, and starts a hook pass as soon as what Juju shows is no longer true. Knows no hook tools: those answer only
 //! while a hook runs.
 
+mod busy;
 mod doubt;
 mod notify;
 mod pass;
@@ -47,7 +48,7 @@ pub fn run() -> anyhow::Result<()> {
     serve::listen(Arc::clone(&seen))?;
     let bell = notify::Bell::listen(&paths)?;
     let runner = pass::Runner::default();
-    let (begin, mut doubt) = (Moment::now(), doubt::Doubt::default());
+    let (begin, mut doubt, mut busy) = (Moment::now(), doubt::Doubt::default(), busy::Busy::default());
     let mut last_pass = Moment::now();
     let (mut noted, mut kept) = (None, None);
     loop {
@@ -66,6 +67,7 @@ pub fn run() -> anyhow::Result<()> {
         let unit = note.as_ref().map(|n| n.unit.clone()).unwrap_or_default();
         let doubted = doubt.look(begin.elapsed(), &server);
         let mut look = look(&unit, &server, expected.as_deref(), doubted);
+        look.live.busy = busy.look();
         // Read behind the server: it goes before its branch changes, and never is on a newer one than is told here.
         look.live.branch = journal::read(&paths).entry().map(|entry| entry.branch.0);
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = look;

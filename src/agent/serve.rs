@@ -1,5 +1,5 @@
-//! Answers over HTTP: `/status` for the other members, `/health` for proxies and people (200 or 503). One GET a
-//! connection and nothing kept alive, so nothing can be smuggled behind it.
+//! Answers over HTTP: `/status` and `/backups` for the other members, `/health` for proxies and people (200 or 503),
+//! `/metrics` for Prometheus. One GET a connection and nothing kept alive, so nothing can be smuggled behind it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,13 +11,16 @@ use anyhow::Context as _;
 use super::{Look, Seen};
 use crate::AGENT_PORT;
 use crate::mariadb::Paths;
-use crate::node::{backups, departure, doorway};
+use crate::node::{backups, departure, doorway, metrics};
 
 const HEAD_BYTES_MAX: usize = 8192;
 const LIMIT: Duration = Duration::from_secs(2);
 /// The loop looks every second and waits for the server for three. When it hangs (a volume that does not answer), what it
 /// saw last is no answer.
 const STALE: Duration = Duration::from_secs(10);
+
+/// The text format of Prometheus, version 0.0.4.
+const PROMETHEUS: &str = "text/plain; version=0.0.4";
 
 /// Answers from now on.
 pub(super) fn listen(seen: Seen) -> anyhow::Result<()> {
@@ -54,7 +57,11 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
     look.live.leaving = departure::ticket(&Paths::default());
     doorway::tell(&Paths::default(), &mut look.live);
     let head = String::from_utf8_lossy(&head);
-    let (status, kind, body) = if head.starts_with("GET /backups ") { archive() } else { respond(&head, &look) };
+    let (status, kind, body) = match head.split(' ').take(2).collect::<Vec<_>>()[..] {
+        ["GET", "/backups"] => archive(),
+        ["GET", "/metrics"] => ("200 OK", PROMETHEUS, metrics::render(&look.live, &Paths::default())),
+        _ => respond(&head, &look),
+    };
     let text = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
@@ -87,7 +94,9 @@ fn respond(head: &str, look: &Look) -> (&'static str, &'static str, String) {
             Ok(()) => ("200 OK", "text/plain", "ready\n".to_owned()),
             Err(why) => ("503 Service Unavailable", "text/plain", format!("{why}\n")),
         },
-        (Some("GET"), _) => ("404 Not Found", "text/plain", "only /status and /health\n".to_owned()),
+        (Some("GET"), _) => {
+            ("404 Not Found", "text/plain", "only /status, /health, /metrics and /backups\n".to_owned())
+        }
         _ => ("405 Method Not Allowed", "text/plain", "only GET\n".to_owned()),
     }
 }
@@ -111,7 +120,10 @@ mod tests {
         );
         assert!(said("GET /status HTTP/1.0\r\n\r\n", Ok(())).starts_with("200 OK: {\"unit\":\"\""));
         assert_eq!(said("POST /status HTTP/1.1\r\n\r\n", Ok(())), "405 Method Not Allowed: only GET");
-        assert_eq!(said("GET /etc/passwd HTTP/1.1\r\n\r\n", Ok(())), "404 Not Found: only /status and /health");
+        assert_eq!(
+            said("GET /etc/passwd HTTP/1.1\r\n\r\n", Ok(())),
+            "404 Not Found: only /status, /health, /metrics and /backups"
+        );
         assert_eq!(said("", Ok(())), "405 Method Not Allowed: only GET");
     }
 }

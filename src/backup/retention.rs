@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::catalogue::{Catalogue, Entry, Shape};
 use super::error::BackupError;
 use super::manifest::{self, BEGUN, FAILED, FORMAT, Failed, Kind, MANIFEST, PROOF};
@@ -14,7 +16,7 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 const FAILED_DAYS: i64 = 7;
 
 /// What to keep: everything that one of the two asks for. Neither: everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
     /// So many of the newest.
     pub count: Option<u32>,

@@ -7,6 +7,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::attempt::{self, Attempt};
 use super::base::{self, Base};
 use super::catalogue::Catalogue;
@@ -38,7 +40,8 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5 * 60);
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is to be made, and of what.
-#[derive(Clone)]
+/// It holds a password: written only where nobody else reads.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Order {
     pub unit: String,
     /// This machine.
@@ -62,7 +65,7 @@ pub struct Order {
 }
 
 /// What kind of backup, and what it builds on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wanted {
     /// All pages.
     Full,

@@ -7,6 +7,7 @@ use super::identity::{ClusterUuid, Epoch, Position};
 use super::observation::{Cause, Formation, History, Recovery};
 use super::report::DbInit;
 use super::restore::{Ended, Restore, Source};
+use super::schedule::{Order, Plan};
 use super::state::State;
 
 /// The outcome of deciding.
@@ -92,6 +93,10 @@ pub enum Step {
     ForgetBrought(Epoch),
     /// Delete what the restore that began this branch has put aside.
     DropAside(Epoch),
+    /// Begin to make a backup that was planned. Takes long, and is not waited for.
+    BackUp(Order),
+    /// Remove backups of this machine's archive that are no longer to be kept, as of this order. Not waited for either.
+    ExpireBackups(u32),
     /// Write in the journal that this volume follows a branch of the history. A server that still runs as a member of the
     /// one before is stopped first.
     TakeBranch(Epoch),
@@ -124,6 +129,8 @@ impl Step {
             | Self::BringBack { .. }
             | Self::ForgetBrought(_)
             | Self::DropAside(_)
+            | Self::BackUp(_)
+            | Self::ExpireBackups(_)
             | Self::SettleCredentials { .. } => false,
         }
     }
@@ -155,6 +162,8 @@ impl fmt::Display for Step {
             Self::BringBack { epoch, to } => write!(f, "bring back {to} (epoch {epoch})"),
             Self::ForgetBrought(epoch) => write!(f, "forget what was brought back (epoch {epoch})"),
             Self::DropAside(branch) => write!(f, "delete what restore {branch} has put aside"),
+            Self::BackUp(order) => write!(f, "begin {order}"),
+            Self::ExpireBackups(number) => write!(f, "remove backups that are no longer kept (order {number})"),
             Self::TakeBranch(branch) => write!(f, "follow branch {branch}"),
             Self::MoveAside(branch) => write!(f, "move the data aside, follow branch {branch}"),
             Self::Leave => f.write_str("leave"),
@@ -180,6 +189,10 @@ pub enum Commit {
     Restore(Restore),
     /// The decision to go back was carried out, or cannot be.
     EndRestore(Ended),
+    /// The decision to go back has come to nothing long enough ago.
+    ForgetEnded,
+    /// Planned backups; `None` when there is no schedule any more.
+    Plan(Option<Plan>),
     /// Older passwords are no longer accepted.
     CredentialsSettled {
         /// Up to this generation.
@@ -221,6 +234,15 @@ impl fmt::Display for Commit {
             }
             Self::EndRestore(Ended { to, problem: None, .. }) => write!(f, "{to} is restored"),
             Self::EndRestore(Ended { to, problem: Some(why), .. }) => write!(f, "{to} is not restored: {why}"),
+            Self::ForgetEnded => f.write_str("forget the restore that came to nothing"),
+            Self::Plan(None) => f.write_str("no backups are planned any more"),
+            Self::Plan(Some(Plan { order: Some(order), .. })) => write!(f, "order a planned {order}"),
+            Self::Plan(Some(Plan { last: Some(ran), .. })) => match (&ran.made.id, &ran.made.problem) {
+                (Some(id), None) => write!(f, "planned backup {} is made: {id}", ran.made.number),
+                (_, Some(why)) => write!(f, "planned backup {} failed on {}: {why}", ran.made.number, ran.unit),
+                (None, None) => write!(f, "planned backup {} has come to nothing", ran.made.number),
+            },
+            Self::Plan(Some(_)) => f.write_str("backups are planned from now on"),
             Self::CredentialsSettled { generation } => write!(f, "credentials {generation} are settled"),
         }
     }

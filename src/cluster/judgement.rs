@@ -7,6 +7,7 @@ use super::identity::{ClusterUuid, Unit};
 use super::observation::Observation;
 use super::report::Report;
 use super::restore::Ended;
+use super::schedule::{Made, Ran};
 use super::state::State;
 
 /// The application's status: what the leader shows for everybody.
@@ -17,7 +18,13 @@ pub fn judge(o: &Observation, own: &State) -> Status {
         (None, Some(Ended { to, problem: Some(why), .. })) => format!("; {to} was not restored: {why}"),
         (None, Some(Ended { problem: None, .. }) | None) => String::new(),
     };
-    Status { message: status.message + &restore, ..status }
+    let backup = match o.juju.app.plan.as_ref().and_then(|plan| plan.last.as_ref()) {
+        Some(Ran { unit, made: Made { problem: Some(why), .. }, .. }) => {
+            format!("; the last planned backup failed on {unit}: {why}")
+        }
+        Some(Ran { made: Made { problem: None, .. }, .. }) | None => String::new(),
+    };
+    Status { message: status.message + &restore + &backup, ..status }
 }
 
 fn stands(o: &Observation, own: &State) -> Status {

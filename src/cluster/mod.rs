@@ -13,6 +13,8 @@ mod observation;
 mod recovery;
 mod report;
 mod restore;
+mod schedule;
+mod sight;
 mod state;
 
 pub use branches::{Begins, stands_in_the_way};
@@ -27,6 +29,7 @@ pub use observation::{
 pub use recovery::{TIME_TO_OBJECT_S, objecting};
 pub use report::{Answer, DbInit, Galera, Holds, LastView, LocalState, Report, Server};
 pub use restore::{Bringing, Brought, Ended, NoRestore, Replaced, Restore, Source, confirm, restore, undo};
+pub use schedule::{Calendar, Due, Made, Making, MakingResult, Order, Plan, Ran};
 pub use state::State;
 
 /// Decides what this unit does now. Total: it always has an answer, and waiting is an answer.
@@ -36,13 +39,19 @@ pub use state::State;
 pub fn decide(observation: &Observation) -> Decision {
     let mut decision = member::decide(observation);
     if decision.state.permits_leading() {
-        decision.steps.extend(restore::beside(observation));
+        let beside = restore::beside(observation).or_else(|| schedule::beside(observation));
+        decision.steps.extend(beside);
     }
     if decision.state.permits_leading() {
         decision.commits = formation::commits(observation);
         if decision.commits.is_empty() {
             decision.commits = recovery::commits(observation);
         }
+        if decision.commits.is_empty() {
+            decision.commits = schedule::commits(observation);
+        }
+        let next = schedule::look_again_s(observation);
+        decision.look_again_s = decision.look_again_s.into_iter().chain(next).min();
     }
     decision
 }

@@ -105,6 +105,7 @@ pub(super) fn commits(o: &Observation) -> Vec<Commit> {
     }
     if commits.is_empty() {
         commits.extend(restore::kept_long_enough(o));
+        commits.extend(restore::shown_long_enough(o));
     }
     commits
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
 use super::restore::Brought;
+use super::schedule::Made;
 
 /// One unit's report, as it stands in its databag. This unit's own is made from [`Node`], so that a hook that ran
 /// twice before Juju showed its first result still decides from what the machine is.
@@ -33,6 +34,8 @@ pub struct Report {
     pub objects: Epoch,
     /// What came of bringing data back, once that is known.
     pub brought: Option<Brought>,
+    /// What came of the last planned backup that was ordered of it.
+    pub made: Option<Made>,
 }
 
 /// How far a unit has come on one data volume. Only ever rises there.

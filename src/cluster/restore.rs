@@ -73,6 +73,8 @@ pub struct Ended {
     pub to: Source,
     /// Why it was not done; `None` when it was.
     pub problem: Option<String>,
+    /// When it ended, in seconds since 1970.
+    pub at_s: u64,
 }
 
 /// What a restore has put aside.
@@ -158,10 +160,10 @@ pub(super) fn commits(o: &Observation, planned: &BTreeSet<Unit>, history: &Clust
         return Vec::new();
     };
     if branch(o) > restore.epoch {
-        return vec![end(restore, None)];
+        return vec![end(o, restore, None)];
     }
     if let Some(problem) = hopeless(o, restore, planned) {
-        return vec![end(restore, Some(problem))];
+        return vec![end(o, restore, Some(problem))];
     }
     let ready = o.report_of(&restore.unit).and_then(|report| report.brought);
     let ready = ready.is_some_and(|b| b.epoch == restore.epoch && matches!(b.result, Bringing::Ready(_)));
@@ -182,8 +184,8 @@ fn hopeless(o: &Observation, restore: &Restore, planned: &BTreeSet<Unit>) -> Opt
     }
 }
 
-fn end(restore: &Restore, problem: Option<String>) -> Commit {
-    Commit::EndRestore(Ended { epoch: restore.epoch, to: restore.to.clone(), problem })
+fn end(o: &Observation, restore: &Restore, problem: Option<String>) -> Commit {
+    Commit::EndRestore(Ended { epoch: restore.epoch, to: restore.to.clone(), problem, at_s: o.juju.now_s })
 }
 
 /// Everybody with data stops: whoever went on would serve what is given up.
@@ -215,7 +217,7 @@ pub(super) fn next(
         return vec![Commit::CloseRecovery];
     };
     if let Some(problem) = hopeless(o, restore, planned) {
-        return vec![Commit::CloseRecovery, end(restore, Some(problem))];
+        return vec![Commit::CloseRecovery, end(o, restore, Some(problem))];
     }
     let report = o.report_of(&restore.unit);
     let ready = report.as_ref().and_then(|report| report.brought.clone()).filter(|b| b.epoch == restore.epoch);
@@ -242,7 +244,9 @@ pub(super) fn next(
     let (Some(answers), Some(Bringing::Ready(position))) = (answers, ready.map(|brought| brought.result)) else {
         return Vec::new();
     };
+    // One that was cut off while it put the restored data in its place has no other any more.
     let newest = answers.into_iter().filter_map(|(position, unit)| Some((position?, unit)));
+    let newest = newest.filter(|(position, _)| position.uuid == *history);
     let before = newest.max_by_key(|(position, _)| position.seqno).map(|(position, unit)| (unit, position));
     let chosen = Some((restore.unit.clone(), position));
     vec![Commit::Recovery(Recovery { chosen, before, ..recovery.clone() })]
@@ -279,6 +283,15 @@ pub(super) fn begun(o: &Observation, recovery: &Recovery, before: &History) -> O
 pub fn confirm(history: &History) -> Option<Commit> {
     history.replaced.as_ref()?;
     Some(Commit::History(History { replaced: None, confirmed: history.branch, ..history.clone() }))
+}
+
+/// A failed decision is shown for so long.
+const SHOWN_FAILED_S: u64 = 86_400;
+
+/// What has come to nothing is shown for a day, or until the next decision.
+pub(super) fn shown_long_enough(o: &Observation) -> Option<Commit> {
+    let ended = o.juju.app.ended.as_ref().filter(|ended| ended.problem.is_some())?;
+    (o.juju.now_s >= ended.at_s.saturating_add(SHOWN_FAILED_S)).then_some(Commit::ForgetEnded)
 }
 
 /// The leader lets go of what has been kept for long enough.

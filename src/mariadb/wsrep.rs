@@ -22,6 +22,8 @@ pub struct GaleraStatus {
     pub size: u32,
     /// `wsrep_last_committed`.
     pub last_committed: Option<u64>,
+    /// `wsrep_replicated`: write-sets that this member's clients have made since it was started.
+    pub replicated: Option<u64>,
     /// `wsrep_local_recv_queue`: write-sets not yet applied.
     pub recv_queue: u64,
     /// `wsrep_local_cached_downto`: the lowest write-set that this member can still give to a returning one.
@@ -48,6 +50,7 @@ impl GaleraStatus {
             conf_id: number("wsrep_cluster_conf_id"),
             size: text("wsrep_cluster_size").parse().unwrap_or(0),
             last_committed: number("wsrep_last_committed"),
+            replicated: number("wsrep_replicated"),
             recv_queue: number("wsrep_local_recv_queue").unwrap_or(0),
             cached_downto: number("wsrep_local_cached_downto"),
             incoming: text("wsrep_incoming_addresses").to_owned(),

@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod observe;
 pub mod peer_data;
+pub mod planned;
 pub mod publish;
 pub mod s3;
 pub mod settings;

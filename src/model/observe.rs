@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::credentials::{self, Passwords};
 use super::peer_data::{self, Bag, CredentialsText};
 use super::settings::{self, Options};
-use crate::cluster::{AppBag, Event, Juju, Peers, Planned, Unit};
+use crate::cluster::{AppBag, Calendar, Event, Juju, Peers, Planned, Unit};
 use crate::invocation::{self, PEER_ENDPOINT};
 use crate::juju::{self, RelationId, UnitName};
 
@@ -61,6 +61,7 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
             peers: Peers::NotYet,
             app: AppBag::default(),
             settings: options.as_ref().map(|o| o.cluster.clone()).map_err(Clone::clone),
+            calendar: Calendar::Unknown,
         },
         me: me.clone(),
         relation: relation.clone(),

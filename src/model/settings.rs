@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::s3;
+use super::{planned, s3};
 use crate::cluster::{self, BadSetting, MinClusterSize};
 use crate::juju::SecretUri;
 
@@ -34,6 +34,8 @@ pub struct Options {
     pub backup_recipients: Vec<String>,
     /// The secret with the key that opens encrypted backups.
     pub backup_key: Option<SecretUri>,
+    /// When backups are made by themselves, and how long they are kept.
+    pub planned: planned::Options,
 }
 
 /// How much of the machine the server may take.
@@ -57,6 +59,7 @@ pub fn read(values: &BTreeMap<String, Value>, application: &str) -> Result<Optio
     let max_connections = keep(&mut bad, max_connections(values.get("max-connections")));
     let restore_keep_days = keep(&mut bad, days(values.get("restore-keep-days"), "restore-keep-days", 7));
     let s3 = s3::options(values).map_err(|problems| bad.extend(problems)).ok();
+    let planned = planned::read(values).map_err(|problems| bad.extend(problems)).ok();
     let backup_recipients = keep(&mut bad, recipients(values.get("backup-recipients")));
     let backup_key = keep(&mut bad, backup_key(values.get("backup-key")));
     match (
@@ -68,6 +71,7 @@ pub fn read(values: &BTreeMap<String, Value>, application: &str) -> Result<Optio
         s3,
         backup_key,
         backup_recipients,
+        planned,
     ) {
         (
             Some(cluster_name),
@@ -78,19 +82,20 @@ pub fn read(values: &BTreeMap<String, Value>, application: &str) -> Result<Optio
             Some(s3),
             Some(backup_key),
             Some(backup_recipients),
+            Some(planned),
         ) => {
             let cluster = cluster::Settings { cluster_name, min_cluster_size, restore_keep_days };
-            Ok(Options { cluster, profile, max_connections, s3, backup_recipients, backup_key })
+            Ok(Options { cluster, profile, max_connections, s3, backup_recipients, backup_key, planned })
         }
         _ => Err(bad),
     }
 }
 
-fn keep<T>(bad: &mut Vec<BadSetting>, value: Result<T, BadSetting>) -> Option<T> {
+pub(super) fn keep<T>(bad: &mut Vec<BadSetting>, value: Result<T, BadSetting>) -> Option<T> {
     value.map_err(|problem| bad.push(problem)).ok()
 }
 
-fn wrong<T>(option: &str, value: &Value, allowed: &str) -> Result<T, BadSetting> {
+pub(super) fn wrong<T>(option: &str, value: &Value, allowed: &str) -> Result<T, BadSetting> {
     let shown = match value {
         Value::String(text) => format!("{:?}", text.chars().take(40).collect::<String>()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
@@ -187,7 +192,7 @@ fn backup_key(value: Option<&Value>) -> Result<Option<SecretUri>, BadSetting> {
 }
 
 /// A number of days; `None` for 0, which stands for ever.
-fn days(value: Option<&Value>, option: &str, default: u32) -> Result<Option<u32>, BadSetting> {
+pub(super) fn days(value: Option<&Value>, option: &str, default: u32) -> Result<Option<u32>, BadSetting> {
     let value = match value {
         None | Some(Value::Null) => return Ok(Some(default)),
         Some(value) => value,

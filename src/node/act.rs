@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use super::live::{self, Asked};
 use super::stores::Stores;
 use super::{
-    Secrets, Wanted, agent_service, bring, configure, departure, doorway, journal, last_view, observe, outage,
+    Secrets, Wanted, agent_service, bring, configure, departure, doorway, journal, last_view, observe, outage, planned,
 };
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step, stands_in_the_way};
 use crate::mariadb::datadir::{self, Found};
@@ -24,6 +24,8 @@ pub struct Hands<'a> {
     pub secrets: Option<&'a Secrets>,
     /// Where backups are, once it is known.
     pub stores: Option<&'a Stores>,
+    /// What a planned backup is made of. Asked for when one is to be made: it takes questions to Juju.
+    pub planned: &'a dyn Fn() -> anyhow::Result<planned::Request>,
     /// The server was a full member when it was looked at.
     pub running: bool,
     /// Told what takes long.
@@ -143,6 +145,8 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
         Step::BringBack { epoch, to } => bring::begin(paths, *epoch, to, hands.stores)?,
         Step::ForgetBrought(epoch) => bring::forget(paths, *epoch)?,
         Step::DropAside(branch) => datadir::drop_aside(paths, branch.0)?,
+        Step::BackUp(order) => planned::begin(paths, order, (hands.planned)()?)?,
+        Step::ExpireBackups(number) => planned::begin_to_expire(paths, *number, (hands.planned)()?)?,
         Step::TakeBranch(branch) => {
             service::stop_idle(paths)?;
             // A unit without a copy may have waited for another history than the one that it finds there.

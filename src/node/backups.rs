@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::shown;
-use super::stores::archive;
+use super::stores::{Stores, archive};
+use super::{shown, work};
 use crate::AGENT_PORT;
 use crate::backup::store::{Directory, Store};
-use crate::backup::{BackupError, Catalogue, Entry, Shape};
+use crate::backup::{self, BackupError, Catalogue, Entry, Progress, Proof, Shape, verify};
 use crate::host::clock::{self, Timestamp};
 use crate::host::net;
 use crate::mariadb::Paths;
@@ -143,6 +143,23 @@ pub fn in_words(seconds: u64) -> String {
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     }
+}
+
+/// Restores a backup for a look, and keeps what was found with it.
+///
+/// # Errors
+/// When it could not be tried, or is no good.
+pub fn prove(stores: &Stores, id: &str, unit: &str, told: &mut dyn FnMut(Progress)) -> anyhow::Result<Proof> {
+    let (store, chain) = stores.find(id)?;
+    let (paths, identity) = (Paths::default(), stores.identity.as_deref());
+    let proof = backup::prove(store.as_ref(), &chain, identity, &paths.volume.join(work::SCRATCH), unit, told);
+    let proof = proof.map_err(|why| anyhow::anyhow!(why.in_words()))?;
+    verify::record(store.as_ref(), id, &proof)?;
+    if let Some(problem) = proof.problem {
+        anyhow::bail!("the backup {id} is no good: {problem}");
+    }
+    work::note_proof(&paths, proof.at)?;
+    Ok(proof)
 }
 
 /// What is kept in this machine's archive, as an agent tells it: who asks knows whose it is.

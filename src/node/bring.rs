@@ -23,7 +23,7 @@ pub const FILE: &str = "mariadb-galera-restore.json";
 const UNIT: &str = "mariadb-galera-restore.service";
 
 /// What is written on the volume.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Text {
     epoch: u32,
@@ -33,6 +33,9 @@ struct Text {
     position: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// Under which number the data is put aside whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aside: Option<u32>,
 }
 
 /// What the process is told; gone with the boot, and written anew then.
@@ -63,10 +66,15 @@ fn folder(paths: &Paths, epoch: u32) -> PathBuf {
     paths.volume.join(format!("data.restore-{epoch}"))
 }
 
+/// Where the data lies that was put aside under this number.
+fn aside(paths: &Paths, branch: u32) -> PathBuf {
+    paths.volume.join(format!("data.aside-{branch}"))
+}
+
 fn read(paths: &Paths) -> Option<Text> {
     let text = file::read_to_string_opt(path(paths)).ok().flatten()?;
     // One that cannot be read is that of a decision which nobody asks for.
-    Some(serde_json::from_str(&text).unwrap_or(Text { epoch: 0, before: None, position: None, problem: None }))
+    Some(serde_json::from_str(&text).unwrap_or_default())
 }
 
 fn write(paths: &Paths, text: &Text) -> anyhow::Result<()> {
@@ -123,7 +131,7 @@ pub fn in_words(paths: &Paths) -> Option<String> {
 /// # Errors
 /// When the process cannot be started.
 pub fn begin(paths: &Paths, epoch: Epoch, to: &Source, stores: Option<&Stores>) -> anyhow::Result<()> {
-    let text = |before| Text { epoch: epoch.0, before, position: None, problem: None };
+    let text = |before| Text { epoch: epoch.0, before, ..Text::default() };
     let backup = match to {
         Source::Before(branch) => {
             write(paths, &text(Some(branch.0)))?;
@@ -151,8 +159,8 @@ pub fn begin(paths: &Paths, epoch: Epoch, to: &Source, stores: Option<&Stores>) 
 
 /// What was put aside lies here already.
 fn before(paths: &Paths, epoch: u32, branch: u32) -> anyhow::Result<()> {
-    let text = |position, problem| Text { epoch, before: Some(branch), position, problem };
-    let (aside, folder) = (paths.volume.join(format!("data.aside-{branch}")), folder(paths, epoch));
+    let text = |position, problem| Text { epoch, before: Some(branch), position, problem, aside: None };
+    let (aside, folder) = (aside(paths, branch), folder(paths, epoch));
     if !file::exists(&folder)? && !file::exists(&aside)? {
         let problem = format!("{} is not there any more", aside.display());
         return write(paths, &text(None, Some(problem)));
@@ -180,7 +188,7 @@ fn before(paths: &Paths, epoch: u32, branch: u32) -> anyhow::Result<()> {
 pub fn work(paths: &Paths, epoch: u32) -> anyhow::Result<()> {
     file::create_dir_all_with(&paths.run, &Mode::new(0o755))?;
     let _at_it = file::lock(lock_path(paths), Duration::from_secs(10))?;
-    let text = |position, problem| Text { epoch, before: None, position, problem };
+    let text = |position, problem| Text { epoch, position, problem, ..Text::default() };
     // Called off, or another one asked for, before this process ran.
     if read(paths).is_none_or(|now| now.epoch != epoch || now.position.is_some()) {
         return Ok(());
@@ -240,7 +248,18 @@ fn new_history() -> anyhow::Result<ClusterUuid> {
 /// When what was brought back is not there.
 pub fn put(paths: &Paths, epoch: Epoch, branch: Epoch, position: &Position) -> anyhow::Result<()> {
     let (folder, data) = (folder(paths, epoch.0), paths.datadir());
-    let aside = paths.volume.join(format!("data.aside-{branch}"));
+    let aside = aside(paths, branch.0);
+    // Cut off under an earlier permission: what it has put aside is what this one is asked for later.
+    let text = read(paths).filter(|text| text.epoch == epoch.0);
+    let earlier = text.as_ref().and_then(|text| text.aside).filter(|earlier| *earlier != branch.0);
+    if let Some(earlier) = earlier.map(|earlier| self::aside(paths, earlier)) {
+        if file::exists(&earlier)? && !file::exists(&aside)? {
+            file::rename(&earlier, &aside)?;
+        }
+    }
+    if let Some(text) = text.filter(|text| text.aside != Some(branch.0)) {
+        write(paths, &Text { aside: Some(branch.0), ..text })?;
+    }
     if file::exists(&folder)? {
         if file::exists(&data)? {
             // A second copy under this number would be one that an interrupted try has made of nothing.
@@ -278,7 +297,7 @@ pub fn forget(paths: &Paths, epoch: Epoch) -> anyhow::Result<()> {
     let folder = folder(paths, epoch.0);
     match read(paths).and_then(|text| text.before) {
         Some(branch) if file::exists(&folder)? => {
-            file::rename(&folder, paths.volume.join(format!("data.aside-{branch}")))?;
+            file::rename(&folder, aside(paths, branch))?;
         }
         Some(_) => {}
         None => drop(file::remove_dir_all_opt(&folder)?),
@@ -329,6 +348,22 @@ mod tests {
         let why = put(&paths, Epoch(8), Epoch(9), &position).unwrap_err().to_string();
         assert!(why.starts_with("what was brought back for the restore is not in"), "{why}");
         assert_eq!(names(&paths), ["data"], "nothing is moved for nothing");
+    }
+
+    #[test]
+    fn another_permission_takes_over_what_the_one_before_has_put_aside() {
+        let restored = "11111111-2222-4333-8444-555555555555";
+        let position: Position = format!("{restored}:7").parse().unwrap();
+        for cut in 0..3 {
+            let dir = tempfile::tempdir().unwrap();
+            let paths = Paths::under(dir.path());
+            data(&paths, if cut == 0 { "data" } else { "data.aside-9" }, UUID);
+            data(&paths, if cut == 2 { "data" } else { "data.restore-8" }, restored);
+            let aside = Some(9);
+            write(&paths, &Text { epoch: 8, aside, ..Text::default() }).unwrap();
+            put(&paths, Epoch(8), Epoch(11), &position).unwrap();
+            assert_eq!(names(&paths), ["data", "data.aside-11", FILE], "cut off at {cut}");
+        }
     }
 
     #[test]

@@ -44,6 +44,9 @@ pub struct Live {
     /// It is about to found or to restart a cluster: whoever else is must not, because each asked before the other served.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bootstraps: bool,
+    /// Write-sets that its clients have made in the last minute, when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<u64>,
     /// Its place among those who are on their way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Ticket>,

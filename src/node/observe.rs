@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{bring, journal, last_view, outage};
+use super::{bring, journal, last_view, outage, planned};
 use crate::cluster::{
     Answer, ClusterUuid, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server,
     TIME_TO_OBJECT_S, Volume,
@@ -39,6 +39,8 @@ pub fn observe(paths: &Paths, address: Option<IpAddr>) -> Node {
         // A volume that cannot be read shows elsewhere.
         aside: datadir::aside(paths).unwrap_or_default(),
         brought: bring::observe(paths),
+        making: planned::observe(paths),
+        expired: planned::expired(paths),
     }
 }
 
@@ -111,6 +113,11 @@ pub fn server() -> Server {
 fn listens() -> bool {
     let refused = |ip| net::tcp_probe(ip, GROUP_PORT, Duration::from_secs(1)) == Probe::Refused;
     !(refused(IpAddr::V4(Ipv4Addr::LOCALHOST)) && refused(IpAddr::V6(Ipv6Addr::LOCALHOST)))
+}
+
+/// Write-sets of this member's own clients since its server was started; `None` when it does not say.
+pub fn replicated() -> Option<u64> {
+    status().ok()?.replicated
 }
 
 fn status() -> Result<GaleraStatus, SqlError> {

@@ -44,49 +44,59 @@ impl Stores {
     /// # Errors
     /// When a bucket was asked for and cannot be used.
     pub fn main(&self) -> anyhow::Result<Box<dyn Store>> {
+        Ok(match self.bucket()? {
+            Some(bucket) => bucket,
+            None => Box::new(Directory::new(archive())),
+        })
+    }
+
+    /// The bucket, when one was asked for.
+    fn bucket(&self) -> anyhow::Result<Option<Box<dyn Store>>> {
         if let Some(problem) = &self.problem {
             anyhow::bail!("{problem}");
         }
-        match &self.s3 {
-            Some(settings) => Ok(Box::new(S3::open(settings.clone())?)),
-            None => Ok(Box::new(Directory::new(archive()))),
-        }
-    }
-
-    /// All places, and whether each is on this machine only: the bucket first, when there is one.
-    pub fn with_places(&self) -> Vec<(Box<dyn Store>, bool)> {
-        let bucket = self.s3.as_ref().and_then(|settings| S3::open(settings.clone()).ok());
-        let bucket = bucket.map(|bucket| (Box::new(bucket) as Box<dyn Store>, false));
-        let archive: Box<dyn Store> = Box::new(Directory::new(archive()));
-        bucket.into_iter().chain([(archive, true)]).collect()
+        let Some(settings) = &self.s3 else { return Ok(None) };
+        Ok(Some(Box::new(S3::open(settings.clone())?)))
     }
 
     /// All places in which a backup may be, the main one first.
-    pub fn all(&self) -> Vec<Box<dyn Store>> {
-        self.with_places().into_iter().map(|(store, _)| store).collect()
+    pub fn places(&self) -> Places {
+        let archive: Box<dyn Store> = Box::new(Directory::new(archive()));
+        match self.bucket() {
+            Ok(bucket) => Places { bucket, problem: None, archive },
+            Err(why) => Places { bucket: None, problem: Some(format!("{why:#}")), archive },
+        }
     }
 
     /// The backup, and what it builds on, in whichever place has it.
     ///
     /// # Errors
     /// When none has it, or it cannot be used.
-    pub fn find(&self, id: &str) -> Result<(Box<dyn Store>, Vec<Manifest>), BackupError> {
-        let mut first = None;
-        for store in self.all() {
-            let catalogue = match Catalogue::read(store.as_ref()) {
-                Ok(catalogue) => catalogue,
-                Err(why) => {
-                    first.get_or_insert(why.into());
-                    continue;
-                }
-            };
-            match catalogue.chain(id) {
-                Ok(chain) => return Ok((store, chain)),
-                // A store that could not be asked may have it.
-                Err(why @ BackupError::Unknown { .. }) => drop(first.get_or_insert(why)),
-                Err(why) => return Err(why),
+    pub fn find(&self, id: &str) -> anyhow::Result<(Box<dyn Store>, Vec<Manifest>)> {
+        let places = self.places();
+        // A place that cannot be asked may have it.
+        let mut unasked = places.problem.clone();
+        for store in places.bucket.into_iter().chain([places.archive]) {
+            match Catalogue::read(store.as_ref()).map(|catalogue| catalogue.chain(id)) {
+                Ok(Ok(chain)) => return Ok((store, chain)),
+                Ok(Err(BackupError::Unknown { .. })) => {}
+                Ok(Err(why)) => anyhow::bail!(why.in_words()),
+                Err(why) => drop(unasked.get_or_insert(BackupError::from(why).in_words())),
             }
         }
-        Err(first.unwrap_or_else(|| BackupError::Unknown { id: id.to_owned(), store: "any store".to_owned() }))
+        match unasked {
+            Some(why) => anyhow::bail!("cannot find the backup {id}, and not every place could be asked: {why}"),
+            None => anyhow::bail!(BackupError::Unknown { id: id.to_owned(), store: "any store".to_owned() }.in_words()),
+        }
     }
+}
+
+/// Where a backup may be.
+pub struct Places {
+    /// In the network, when a bucket was asked for and can be used.
+    pub bucket: Option<Box<dyn Store>>,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+    /// On this machine.
+    pub archive: Box<dyn Store>,
 }

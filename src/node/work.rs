@@ -18,6 +18,10 @@ fn lock_path(paths: &Paths) -> PathBuf {
     paths.run.join("work.lock")
 }
 
+fn made_path(paths: &Paths) -> PathBuf {
+    paths.state.join("last-backup")
+}
+
 fn proof_path(paths: &Paths) -> PathBuf {
     paths.state.join("last-proof")
 }
@@ -68,7 +72,7 @@ pub fn shown(paths: &Paths) -> String {
         }
         words.join(" ")
     });
-    format!("{} {}", super::bring::shown(paths), work.unwrap_or_default())
+    [super::bring::shown(paths), super::planned::shown(paths), work.unwrap_or_default()].join(" ")
 }
 
 /// Remembers that a backup was proved.
@@ -76,14 +80,39 @@ pub fn shown(paths: &Paths) -> String {
 /// # Errors
 /// When it cannot be written.
 pub fn note_proof(paths: &Paths, at: Timestamp) -> Result<(), FileError> {
+    note(paths, proof_path(paths), at)
+}
+
+/// Remembers that a backup was made.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn note_made(paths: &Paths, at: Timestamp) -> Result<(), FileError> {
+    note(paths, made_path(paths), at)
+}
+
+fn note(paths: &Paths, path: PathBuf, at: Timestamp) -> Result<(), FileError> {
     file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
-    file::write_atomic(proof_path(paths), at.to_string().as_bytes(), &Mode::new(0o644)).map(drop)
+    file::write_atomic(path, at.to_string().as_bytes(), &Mode::new(0o644)).map(drop)
+}
+
+/// When this unit last proved a backup.
+pub fn last_proved(paths: &Paths) -> Option<Timestamp> {
+    stamp(proof_path(paths))
+}
+
+/// When this unit last made a backup.
+pub fn last_made(paths: &Paths) -> Option<Timestamp> {
+    stamp(made_path(paths))
+}
+
+fn stamp(path: PathBuf) -> Option<Timestamp> {
+    Timestamp::parse(file::read_to_string_opt(path).ok().flatten()?.trim())
 }
 
 /// How long ago this unit last proved a backup, in words.
 pub fn last_proof(paths: &Paths) -> Option<String> {
-    let text = file::read_to_string_opt(proof_path(paths)).ok().flatten()?;
-    let ago = clock::now().unix_seconds() - Timestamp::parse(text.trim())?.unix_seconds();
+    let ago = clock::now().unix_seconds() - last_proved(paths)?.unix_seconds();
     Some(super::backups::in_words(u64::try_from(ago).unwrap_or(0)))
 }
 

@@ -1,7 +1,7 @@
 //! Backups made under load, listed and proved; a restore in place on three units, taken back and let go; one that is
 //! refused, one that is interrupted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -17,6 +17,7 @@ pub(crate) fn and_restores(m: &Model, app: &str) {
     let shown = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
     let password = shown["password"].as_str().unwrap().to_owned();
     let id = made_under_load(m, app, &units, &password);
+    are_made_by_themselves(m, app, &units, &password);
     let restored = comes_back_in_place(m, app, &units, &id, &first);
     is_taken_back(m, app, &units, &first, &restored);
     refuses_what_is_damaged(m, app, &units, &id);
@@ -65,6 +66,58 @@ fn made_under_load(m: &Model, app: &str, units: &[String], password: &str) -> St
     let synced = m.attempt(&["run", &units[1], "backup", "type=weekly"]);
     m.hold(!synced.ok, "a type that is none is refused");
     id
+}
+
+/// What is listed of those that were planned.
+fn planned(m: &Model, unit: &str) -> Vec<Value> {
+    let listed = m.run(unit, &["list-backups", "format=json"]);
+    let listed: Vec<Value> = serde_json::from_str(text(&listed["backups"])).unwrap();
+    listed.into_iter().filter(|backup| text(&backup["asked-by"]).starts_with("schedule")).collect()
+}
+
+/// One unit at a time, by the calendar; the first is proved, and old ones go.
+fn are_made_by_themselves(m: &Model, app: &str, units: &[String], password: &str) {
+    m.step("backups by the calendar");
+    m.juju(&["config", app, "backup-schedule=banana"]);
+    m.soon("a schedule that is none is named, with what is allowed", 60, || {
+        let shown = m.app(app).units[0].message.clone();
+        if shown.contains("backup-schedule: \"banana\" is not a time") { Ok(()) } else { Err(shown) }
+    });
+    // The first unit takes the writes: none of the backups should be made there.
+    let writer = Writer::start(address(m, app, &units[0]), password, "planned");
+    std::thread::sleep(std::time::Duration::from_secs(35));
+    m.juju(&["config", app, "backup-schedule=*:*:0/10", "backup-keep=2"]);
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    m.until("five were made, each on one unit", 200, || {
+        for backup in planned(m, &units[1]) {
+            let (id, by) = (text(&backup["id"]).to_owned(), text(&backup["kept-by"]).to_owned());
+            let before = seen.insert(id, by.clone());
+            assert!(before.as_ref().is_none_or(|before| *before == by), "one backup on two units: {backup}");
+        }
+        if seen.len() >= 5 { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+    m.juju(&["config", app, "--reset", "backup-schedule"]);
+    let written = writer.stop();
+    m.hold(written.failed.is_empty(), &format!("the writer lost nothing: {:?}", written.failed.first()));
+    let on_the_writer = seen.values().filter(|unit| **unit == units[0]).count();
+    m.hold(on_the_writer == 0, &format!("the unit that takes the writes makes none: {seen:?}"));
+    let left = planned(m, &units[2]);
+    let verified = left.iter().filter(|backup| !backup["verified"].is_null()).count();
+    m.hold(verified == 1, &format!("one of them was proved, and stays: {left:?}"));
+    // The newest two on each of two units, the one that was proved, and one that may have been made just now.
+    m.hold(left.len() < seen.len(), &format!("old ones go: {} of {} are left", left.len(), seen.len()));
+    let all_fine = left.iter().all(|backup| ["finished", "in progress"].contains(&text(&backup["status"])));
+    m.hold(all_fine, &format!("all that are left are whole: {left:?}"));
+    let ask = r#"bash -c 'exec 3<>/dev/tcp/localhost/9200; printf "GET /metrics HTTP/1.0\r\n\r\n" >&3; cat <&3'"#;
+    m.soon("metrics tell of it", 30, || {
+        let metrics = m.on(&last_maker(&seen), ask).out;
+        if metrics.contains("mariadb_galera_backup_planned_failed 0") { Ok(()) } else { Err(metrics) }
+    });
+}
+
+/// The unit that made the last of them.
+fn last_maker(seen: &BTreeMap<String, String>) -> String {
+    seen.values().next_back().cloned().unwrap_or_default()
 }
 
 fn orders(m: &Model, units: &[String]) -> Vec<String> {

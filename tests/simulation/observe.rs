@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use juju_local::model::Life;
 use mariadb_galera::cluster::{
-    Answer, AppBag, Credentials, Epoch, Event as Called, Holds, Installed, Journal, Juju, LastView, MinClusterSize,
-    Node, Observation, Peer, Peers, Planned, Settings, TIME_TO_OBJECT_S, Unit, Volume,
+    Answer, AppBag, Calendar, Credentials, Epoch, Event as Called, Holds, Installed, Journal, Juju, LastView,
+    MinClusterSize, Node, Observation, Peer, Peers, Planned, Settings, TIME_TO_OBJECT_S, Unit, Volume,
 };
 use mariadb_galera::model::peer_data::{self, Bag};
 
@@ -30,6 +30,7 @@ impl World {
                 min_cluster_size: MinClusterSize::Auto,
                 restore_keep_days: Some(1),
             }),
+            calendar: Calendar::Unknown,
         };
         let local = &snapshot.units[&me].local;
         let entered = snapshot.relations.get(&PEERS).is_some_and(|r| r.scope.contains(&me))
@@ -63,6 +64,7 @@ impl World {
             },
         };
         juju.app = peer_data::read_app(&bag, credentials)?;
+        juju.calendar = self.calendar(&juju);
         Ok(juju)
     }
 
@@ -89,6 +91,8 @@ impl World {
             last_view: self.last_view(unit),
             aside: machine.volume.asides.keys().map(|branch| format!("/data.aside-{branch}")).collect(),
             brought: self.brought(unit),
+            making: self.making(unit),
+            expired: machine.expired,
         };
         let mut o = Observation { me: unit.clone(), juju: juju.clone(), node, rivals: BTreeSet::new() };
         // Those whom a restart by force leaves behind are asked (`src/charm.rs`).

@@ -75,6 +75,7 @@ impl World {
         self.server_dies(unit, silent);
         self.set_power(unit, false);
         self.interrupt_bringing(unit);
+        self.interrupt_backup(unit);
         let machine = self.machine(unit);
         machine.frozen = false;
         machine.server = Process::Down;

@@ -113,7 +113,7 @@ impl World {
 
     /// What a status shows of it.
     pub(crate) fn beside(&self, unit: &Unit) -> String {
-        self.brought(unit).map(|brought| format!("{:?}", brought.result)).unwrap_or_default()
+        format!("{:?} {:?}", self.brought(unit).map(|b| b.result), self.making(unit).map(|m| m.result))
     }
 
     /// The data goes aside under this number.

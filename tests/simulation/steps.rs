@@ -37,6 +37,7 @@ impl World {
             Step::Stop | Step::TakeBranch(_) | Step::MoveAside(_) => 500..3 * SECOND,
             Step::StopAndAnswer(_) => 500..20 * SECOND,
             Step::BringBack { .. } | Step::ForgetBrought(_) | Step::DropAside(_) => 50..500,
+            Step::BackUp(_) | Step::ExpireBackups(_) => 50..500,
             Step::AnswerCall(_) => 500..15 * SECOND,
             Step::Leave => 500..4 * SECOND,
         };
@@ -123,6 +124,8 @@ impl World {
             }
             Step::BringBack { epoch, to } => self.bring_back(me, *epoch, to),
             Step::ForgetBrought(_) => self.forget_brought(me),
+            Step::BackUp(order) => self.back_up(me, order),
+            Step::ExpireBackups(number) => self.machine(me).expired = *number,
             Step::DropAside(branch) => drop(self.machine(me).volume.asides.remove(branch)),
             Step::RenewAccounts => {
                 let view = self.machines[me].node().filter(|n| n.primary).and_then(|n| n.view.clone());
@@ -298,6 +301,7 @@ impl World {
     /// What a leader wrote has become visible to everybody.
     pub(crate) fn visible(&mut self, me: &Unit, commit: &Commit) {
         self.say(format!("{me}, leader: {commit}"));
+        self.check_plan(commit);
         let new = match commit {
             Commit::Credentials => {
                 let sets = self.state.secrets.values().filter(|s| s.label == LABEL).count();
@@ -313,9 +317,12 @@ impl World {
                 Some((*epoch, chosen.as_ref().map(|(unit, _)| unit.clone())))
             }
             Commit::Restore(restore) => Some((restore.epoch, None)),
-            Commit::History(_) | Commit::CloseRecovery | Commit::EndRestore(_) | Commit::CredentialsSettled { .. } => {
-                None
-            }
+            Commit::History(_)
+            | Commit::CloseRecovery
+            | Commit::EndRestore(_)
+            | Commit::ForgetEnded
+            | Commit::Plan(_)
+            | Commit::CredentialsSettled { .. } => None,
         };
         let Some((epoch, to)) = new else {
             return;
@@ -348,6 +355,8 @@ pub(crate) fn write(context: &mut Context, commit: &Commit) {
         Commit::History(history) => peer_data::write_history(history),
         Commit::Recovery(recovery) => peer_data::write_recovery(Some(recovery)),
         Commit::Restore(restore) => peer_data::write_restore(restore),
+        Commit::ForgetEnded => peer_data::forget_ended(),
+        Commit::Plan(plan) => peer_data::write_plan(plan.as_ref()),
         Commit::EndRestore(ended) => peer_data::write_ended(ended),
         Commit::CloseRecovery => peer_data::write_recovery(None),
         Commit::CredentialsSettled { generation } => {

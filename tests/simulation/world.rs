@@ -16,6 +16,7 @@ use super::branches::Branches;
 use super::galera::Process;
 use super::juju::Running;
 use super::plan::{Fault, Ms, Plan, clock};
+use super::planned;
 use super::restore::{Beside, Content};
 use super::views::{Link, View};
 use super::writes::Writes;
@@ -126,6 +127,9 @@ pub(crate) struct Machine {
     pub(crate) refuse_next: bool,
     /// The agent has asked for a pass, and it has not run.
     pub(crate) pass_wanted: bool,
+    /// The last planned backup, and the order up to which old ones were removed.
+    pub(crate) making: Option<planned::Process>,
+    pub(crate) expired: u32,
     pub(crate) pass_failed: bool,
     pub(crate) last_pass: Ms,
     /// The model's number when the engine was last asked.
@@ -228,6 +232,8 @@ pub(crate) struct World {
     pub(crate) granted: BTreeSet<(Epoch, Unit)>,
     pub(crate) used: BTreeSet<Epoch>,
     pub(crate) epoch: Epoch,
+    /// The last planned backup that was ordered.
+    pub(crate) ordered: u32,
     pub(crate) planted: Option<Planted>,
     pub(crate) broken: Option<String>,
     pub(crate) log: Vec<String>,
@@ -335,6 +341,7 @@ impl World {
             granted: BTreeSet::new(),
             used: BTreeSet::new(),
             epoch: Epoch::default(),
+            ordered: 0,
             planted,
             broken: None,
             log: Vec::new(),
@@ -381,6 +388,8 @@ impl World {
             kill_next_hook: false,
             refuse_next: false,
             pass_wanted: false,
+            making: None,
+            expired: 0,
             pass_failed: false,
             last_pass: 0,
             polled: 0,

@@ -1,7 +1,7 @@
 //! An S3 server for tests: garage, on loopback, in a folder of its own. It is started, killed and started again as the
 //! test likes, and is gone with it.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use mariadb_galera::backup::store::{S3Settings, UriStyle};
 use tempfile::TempDir;
 
 /// The keys of a server that lives for a test.
-const ACCESS_KEY: &str = "GK0123456789abcdef01234567";
-const SECRET_KEY: &str = "5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e0000";
+pub(crate) const ACCESS_KEY: &str = "GK0123456789abcdef01234567";
+pub(crate) const SECRET_KEY: &str = "5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e5e5a4e0000";
 const BUCKET: &str = "backups";
 const REGION: &str = "garage";
 
@@ -26,13 +26,18 @@ pub(crate) struct Garage {
 impl Garage {
     /// A server with one bucket; `None`, with a notice, where the machine has no garage.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// The same at another address of this machine.
+    pub(crate) fn start_at(ip: IpAddr) -> Option<Self> {
         let Some(program) = std::env::var_os("GARAGE").map(PathBuf::from) else {
             eprintln!("skipped: GARAGE names no S3 server (need_s3_server in xtask/machine.sh builds one)");
             return None;
         };
         assert!(program.is_file(), "GARAGE names {}, which is no program", program.display());
         let folder = tempfile::tempdir().unwrap();
-        let (address, internal) = (free_address(), free_address());
+        let (address, internal) = (free_address_at(ip), free_address());
         let path = folder.path().display();
         let config = format!(
             "metadata_dir = \"{path}/meta\"\ndata_dir = \"{path}/data\"\ndb_engine = \"lmdb\"\nreplication_factor = 1\n\
@@ -109,5 +114,9 @@ impl Drop for Garage {
 
 /// An address that nobody listens on.
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    free_address_at(Ipv4Addr::LOCALHOST.into())
+}
+
+fn free_address_at(ip: IpAddr) -> SocketAddr {
+    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
 }

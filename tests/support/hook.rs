@@ -95,7 +95,9 @@ impl World {
             | Step::MarkInitialised(_)
             | Step::BringBack { .. }
             | Step::ForgetBrought(_)
-            | Step::DropAside(_) => true,
+            | Step::DropAside(_)
+            | Step::BackUp(_)
+            | Step::ExpireBackups(_) => true,
             Step::Bootstrap { .. }
             | Step::SetUpAccounts
             | Step::RenewAccounts

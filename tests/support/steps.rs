@@ -107,6 +107,8 @@ impl World {
             Step::BringBack { epoch, to } => self.bring_back(me, *epoch, to),
             Step::ForgetBrought(_) => self.forget_brought(me),
             Step::DropAside(branch) => self.drop_aside(me, *branch),
+            Step::BackUp(order) => self.back_up(me, order),
+            Step::ExpireBackups(number) => self.machine(me).node.expired = *number,
             Step::RenewAccounts => self.journal(me).restored = false,
             Step::Stop | Step::Leave => {
                 self.leave_group(me);

@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use mariadb_galera::cluster::{
-    AppBag, Cause, ClusterUuid, Commit, Credentials, Decision, Epoch, Event, Holds, Installed, Journal, Juju, LastView,
-    LocalState, MinClusterSize, Node, Observation, Peer, Peers, Planned, Position, Recovery, Report, Restart, Server,
-    Settings, Source, Step, Unit, Volume, Word, decide, forced_call,
+    AppBag, ClusterUuid, Decision, Epoch, Event, Holds, Installed, Journal, Juju, LastView, LocalState, MinClusterSize,
+    Node, Observation, Order, Peer, Peers, Planned, Position, Report, Server, Settings, Source, Step, Unit, Volume,
+    Word, decide, forced_call,
 };
 
 use super::galera::View;
 use super::hook::Hook;
+use super::planned::Schedule;
 use super::promise::{Broken, Planted, Promise};
 use super::restore::Beside;
 
@@ -71,6 +72,10 @@ pub(crate) struct World {
     pub(crate) histories: u32,
     /// What the wall says.
     pub(crate) now_s: u64,
+    /// Planned backups.
+    pub(crate) schedule: Option<Schedule>,
+    /// The last order that each unit has begun to carry out.
+    pub(crate) ordered: BTreeMap<Unit, Order>,
     gone: BTreeSet<Unit>,
 }
 
@@ -124,6 +129,8 @@ impl World {
             last_view: LastView::default(),
             aside: Vec::new(),
             brought: None,
+            making: None,
+            expired: 0,
         };
         let machine = Machine {
             node,
@@ -172,6 +179,7 @@ impl World {
                 min_cluster_size: self.min.map_or(MinClusterSize::Auto, MinClusterSize::AtLeast),
                 restore_keep_days: Some(7),
             }),
+            calendar: self.calendar(me),
         }
     }
 
@@ -258,67 +266,6 @@ impl World {
         if !self.broken.contains(&broken) {
             self.broken.push(broken);
         }
-    }
-
-    pub(crate) fn commit(&mut self, commit: &Commit) {
-        match commit {
-            Commit::Credentials => {
-                if self.app.credentials != Credentials::Absent {
-                    self.break_promise(Promise::CredentialsOnce, "the credentials are made a second time".to_owned());
-                }
-                self.app.credentials = Credentials::Known { generation: 1, settled: 1 };
-            }
-            Commit::Formation(_) if self.planted == Some(Planted::NeverPermits) => {}
-            Commit::Formation(formation) => {
-                let mut formation = formation.clone();
-                if self.planted == Some(Planted::MakesCredentialsAgain) && self.app.formation.is_some() {
-                    self.commit(&Commit::Credentials);
-                }
-                if self.planted == Some(Planted::EpochsStartOver) {
-                    formation.epoch = Epoch(1);
-                }
-                let before = self.app.formation.as_ref().map_or(Epoch::default(), |f| f.epoch);
-                if formation.epoch <= before {
-                    self.break_promise(
-                        Promise::PermissionsOnce,
-                        format!("permission {} follows permission {before}", formation.epoch),
-                    );
-                }
-                self.app.formation = Some(formation);
-            }
-            Commit::History(history) => self.app.history = Some(history.clone()),
-            Commit::Recovery(recovery) => self.call(recovery.clone()),
-            Commit::CloseRecovery => self.app.recovery = None,
-            Commit::Restore(restore) => self.decided(restore),
-            Commit::EndRestore(ended) => (self.app.restore, self.app.ended) = (None, Some(ended.clone())),
-            Commit::CredentialsSettled { generation } => {
-                self.app.credentials = Credentials::Known { generation: *generation, settled: *generation };
-            }
-        }
-    }
-
-    fn call(&mut self, mut recovery: Recovery) {
-        if self.planted == Some(Planted::TakesTheLowest) && recovery.chosen.is_some() {
-            let answers = recovery.members.iter().filter_map(|unit| {
-                let position = self.machines.get(unit)?.published.as_ref()?.answer.as_ref()?.position.clone()?;
-                Some((unit.clone(), position))
-            });
-            recovery.chosen = answers.min_by_key(|(_, position)| position.seqno);
-        }
-        if recovery.epoch < self.app.last_epoch {
-            self.break_promise(
-                Promise::PermissionsOnce,
-                format!("call {} follows call {}", recovery.epoch, self.app.last_epoch),
-            );
-        }
-        if recovery.cause == Cause::Restore && recovery.chosen.is_some() {
-            self.check_before(recovery.before.as_ref());
-        }
-        self.app.last_epoch = recovery.epoch;
-        if let Some((unit, _)) = &recovery.chosen {
-            self.app.restarted = Some(Restart { epoch: recovery.epoch, unit: unit.clone() });
-        }
-        self.app.recovery = Some(recovery);
     }
 
     /// The units in each history's primary component.

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::PlanText;
 use super::{Bag, FORMAT, check_format, is_zero, json, parse};
 use crate::cluster::{
-    AppBag, Cause, Credentials, Ended, Epoch, Formation, History, Position, Recovery, Replaced, Restart, Restore,
+    AppBag, Cause, Credentials, Ended, Epoch, Formation, History, Plan, Position, Recovery, Replaced, Restart, Restore,
     Source, Unit,
 };
 
@@ -63,6 +64,9 @@ struct RestoreText {
     unit: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
 }
 
 /// Either a backup or what was before a restore.
@@ -215,7 +219,13 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
         restore: restore
             .map(|r| Ok::<_, String>(Restore { epoch: Epoch(r.epoch), to: r.to.into(), unit: r.unit.parse()? }))
             .transpose()?,
-        ended: ended.map(|r| Ended { epoch: Epoch(r.epoch), to: r.to.into(), problem: r.problem }),
+        ended: ended.map(|r| Ended {
+            epoch: Epoch(r.epoch),
+            to: r.to.into(),
+            problem: r.problem,
+            at_s: r.at.unwrap_or(0),
+        }),
+        plan: bag.get("plan").map(|text| parse::<PlanText>("plan", text)?.try_into()).transpose()?,
     })
 }
 
@@ -286,8 +296,8 @@ pub fn write_recovery(recovery: Option<&Recovery>) -> Bag {
 
 /// The decision to go back to data of an earlier time; what became of the one before is forgotten with it.
 pub fn write_restore(restore: &Restore) -> Bag {
-    let text =
-        RestoreText { epoch: restore.epoch.0, to: (&restore.to).into(), unit: restore.unit.to_string(), problem: None };
+    let (epoch, unit) = (restore.epoch.0, restore.unit.to_string());
+    let text = RestoreText { epoch, to: (&restore.to).into(), unit, problem: None, at: None };
     let mut bag = entry("restore", json(&text));
     bag.insert("restored".to_owned(), String::new());
     bag.insert("last-epoch".to_owned(), restore.epoch.to_string());
@@ -297,10 +307,20 @@ pub fn write_restore(restore: &Restore) -> Bag {
 /// What became of the decision to go back.
 pub fn write_ended(ended: &Ended) -> Bag {
     let (to, problem) = ((&ended.to).into(), ended.problem.clone());
-    let text = RestoreText { epoch: ended.epoch.0, to, unit: String::new(), problem };
+    let text = RestoreText { epoch: ended.epoch.0, to, unit: String::new(), problem, at: Some(ended.at_s) };
     let mut bag = entry("restored", json(&text));
     bag.insert("restore".to_owned(), String::new());
     bag
+}
+
+/// Nothing is said of it any more.
+pub fn forget_ended() -> Bag {
+    entry("restored", String::new())
+}
+
+/// Planned backups.
+pub fn write_plan(plan: Option<&Plan>) -> Bag {
+    entry("plan", plan.map(|plan| json(&PlanText::from(plan))).unwrap_or_default())
 }
 
 /// Where the passwords are.

@@ -4,6 +4,7 @@
 //! Nothing that changes by itself (sequence numbers, sizes, view numbers) is published: every change wakes every unit.
 
 mod app;
+mod plan;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use app::{
-    CredentialsText, read_app, read_credentials, write_credentials, write_ended, write_formation, write_history,
-    write_recovery, write_restore,
+    CredentialsText, forget_ended, read_app, read_credentials, write_credentials, write_ended, write_formation,
+    write_history, write_plan, write_recovery, write_restore,
 };
 pub use unit::{read_peer, write_report};
 

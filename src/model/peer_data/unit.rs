@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::MadeText;
 use super::{Bag, FORMAT, check_format, is_zero, json, parse};
 use crate::cluster::{
     Answer, Bringing, Brought, DbInit, Epoch, Galera, Holds, LastView, LocalState, Peer, Position, Report, Server, Unit,
@@ -143,6 +144,8 @@ pub fn write_report(report: &Report) -> Bag {
         }),
     };
     bag.insert("position".to_owned(), json(&position));
+    let made = report.made.as_ref().map(|made| json(&MadeText::from(made)));
+    bag.insert("backup".to_owned(), made.unwrap_or_default());
     let (server, uuid) = match &report.server {
         Server::Stopped => (ServerText::Stopped, None),
         Server::Starting => (ServerText::Starting, None),
@@ -213,6 +216,7 @@ fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
         credentials_seen: position.credentials_seen,
         objects: Epoch(position.objects),
         brought: position.brought.map(read_brought).transpose()?,
+        made: bag.get("backup").map(|text| parse::<MadeText>("backup", text)).transpose()?.map(Into::into),
     })
 }
 
@@ -253,6 +257,7 @@ fn read_server(view: &ViewText) -> Result<Server, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Made;
 
     const UUID: &str = "6a1f0d52-8f2e-11ee-b9d1-0242ac120002";
 
@@ -288,6 +293,13 @@ mod tests {
             stalled: false,
             credentials_seen: 2,
             objects: Epoch(7),
+            made: Some(Made {
+                number: 4,
+                id: Some("2026-11-22T10:00:00Z".to_owned()),
+                full: true,
+                verified: false,
+                problem: None,
+            }),
             brought: Some(Brought { epoch: Epoch(8), result: Bringing::Ready(format!("{UUID}:17").parse().unwrap()) }),
         }
     }
