@@ -17,11 +17,7 @@ use crate::translate;
 
 /// Results `backup-id`, `type`, `size-bytes`, `note` and, when it was proved, `verified`.
 pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<String, Value>> {
-    let wanted = match super::text(params, "type", "full") {
-        "full" => Wanted::Full,
-        "incremental" => Wanted::Incremental,
-        other => anyhow::bail!("type {other:?} is not full or incremental"),
-    };
+    let wanted = wanted(params)?;
     let (force, proved) = (super::flag(params, "force")?, super::flag(params, "verify")?);
     let model = super::model()?;
     permitted(&model, force)?;
@@ -53,6 +49,22 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     Ok(results)
 }
 
+/// What kind of backup, and of what.
+fn wanted(params: &BTreeMap<String, Value>) -> anyhow::Result<Wanted> {
+    let databases = super::text(params, "databases", "").split(',').map(str::trim).filter(|name| !name.is_empty());
+    let databases: Vec<String> = databases.map(ToOwned::to_owned).collect();
+    let kind = super::text(params, "type", "full");
+    if kind != "logical" && params.contains_key("databases") {
+        anyhow::bail!("databases is for type=logical: a {kind} backup is of all data");
+    }
+    match kind {
+        "full" => Ok(Wanted::Full),
+        "incremental" => Ok(Wanted::Incremental),
+        "logical" => Ok(Wanted::Logical { databases }),
+        other => anyhow::bail!("type {other:?} is not full, incremental or logical"),
+    }
+}
+
 /// Proves a backup, and says how in a sentence.
 ///
 /// # Errors
@@ -64,7 +76,7 @@ pub(super) fn prove(id: &str, model: &Model, told: &mut Told) -> anyhow::Result<
 }
 
 /// Whether this unit may copy its data now.
-fn permitted(model: &Model, force: bool) -> anyhow::Result<()> {
+pub(super) fn permitted(model: &Model, force: bool) -> anyhow::Result<()> {
     if let Some(open) = &model.juju.app.restore {
         anyhow::bail!("a restore of {} is under way; make a backup when it is done, see juju status", open.to);
     }
@@ -94,7 +106,7 @@ impl Told {
     }
 
     /// Every ten percent, and when something else begins.
-    fn tell(&mut self, progress: Progress) {
+    pub(super) fn tell(&mut self, progress: Progress) {
         let percent = progress.percent().unwrap_or(0);
         self.work.tell(percent);
         let now = (progress.phase, percent / 10);
@@ -105,6 +117,7 @@ impl Told {
         let doing = match progress.phase {
             Phase::Copying => "copying",
             Phase::Reading => "reading",
+            Phase::Loading => "loading",
             Phase::Preparing => "preparing",
             Phase::Checking => "checking",
         };

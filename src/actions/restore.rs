@@ -5,17 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::list_backups;
+use super::{backup, list_backups};
+use crate::backup::{Live, load};
 use crate::cluster::{self, Commit, Observation, Restore, Source, Unit};
-use crate::mariadb::Paths;
+use crate::mariadb::{Paths, SOCKET};
 use crate::model::observe::Model;
 use crate::model::publish;
 use crate::node::{observe, shown};
+use crate::translate;
 
 /// Results `restore` (its number), `backup-id`, `unit` (who brings it back) and `message`.
 pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<String, Value>> {
     let id = super::text(params, "backup-id", "");
     anyhow::ensure!(!id.is_empty(), "backup-id is missing: list-backups shows what there is");
+    if let Some(loaded) = load_some(id)? {
+        return Ok(loaded);
+    }
     let (model, o) = leader("restore")?;
     let unit = who_has(&model, id)?;
     let decided = cluster::restore(&o, Source::Backup(id.to_owned()), &unit)?;
@@ -30,6 +35,39 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
                 .into(),
         ),
     ]))
+}
+
+/// A backup of some databases goes into the running cluster, and nobody stops. Nothing when it is another one, or not to be
+/// found from here. Results `backup-id`, `databases`, `tables`, `rows` and `message`.
+fn load_some(id: &str) -> anyhow::Result<Option<BTreeMap<String, Value>>> {
+    let model = super::model()?;
+    let stores = translate::stores(&model)?;
+    // Whoever asks for it in the other way says what is wrong with it.
+    let Ok((store, chain)) = stores.find(id) else { return Ok(None) };
+    if chain.iter().all(|made| made.databases.is_empty()) {
+        return Ok(None);
+    }
+    backup::permitted(&model, false)?;
+    let paths = Paths::default();
+    let live = Live { socket: SOCKET.into(), datadir: paths.datadir(), volume: paths.volume, threads: 2 };
+    let mut told = backup::Told::new("restore");
+    let identity = stores.identity.as_deref();
+    let loaded = load(store.as_ref(), &chain, identity, &live, &mut |progress| told.tell(progress));
+    let loaded = loaded.map_err(|why| anyhow::anyhow!(why.in_words()))?;
+    let mut message = "the databases are there on all units".to_owned();
+    if !loaded.here_only.is_empty() {
+        message = format!(
+            "{message}; only on this unit are the rows of {}, which are not InnoDB",
+            loaded.here_only.join(", ")
+        );
+    }
+    Ok(Some(BTreeMap::from([
+        ("backup-id".to_owned(), id.into()),
+        ("databases".to_owned(), loaded.databases.join(",").into()),
+        ("tables".to_owned(), loaded.tables.into()),
+        ("rows".to_owned(), loaded.rows.into()),
+        ("message".to_owned(), message.into()),
+    ])))
 }
 
 /// Results `restore`, `unit`, `position` and `message`.

@@ -47,7 +47,8 @@ pub(super) fn incarnation(order: &Order) -> Result<Option<String>, FileError> {
 /// Chooses what to build on.
 pub(super) fn choose(catalogue: &Catalogue, order: &Order) -> Result<Base, BackupError> {
     let chosen = match &order.wanted {
-        Wanted::Full => return Ok(Base::Nothing { note: None }),
+        // A logical one builds on nothing either.
+        Wanted::Full | Wanted::Logical { .. } => return Ok(Base::Nothing { note: None }),
         Wanted::Incremental => newest(catalogue, order, incarnation(order)?.as_deref()),
         Wanted::IncrementalTo(id) => suits(catalogue, order, incarnation(order)?.as_deref(), id),
     };
@@ -107,10 +108,21 @@ pub(super) fn check_room(
     base: &Base,
     datadir_bytes: u64,
 ) -> Result<(), BackupError> {
+    check_room_for(store, catalogue, order, base.kind(), datadir_bytes)
+}
+
+/// The same for a kind of backup, of tables that take up so many bytes.
+pub(super) fn check_room_for(
+    store: &dyn Store,
+    catalogue: &Catalogue,
+    order: &Order,
+    kind: Kind,
+    data_bytes: u64,
+) -> Result<(), BackupError> {
     let Some(free) = store.room()? else { return Ok(()) };
     let earlier =
         catalogue.entries().iter().rev().filter(|entry| is_physical(entry, order)).filter_map(Entry::manifest);
-    let need = estimate(&earlier.collect::<Vec<_>>(), base.kind(), datadir_bytes);
+    let need = estimate(&earlier.collect::<Vec<_>>(), kind, data_bytes);
     if free >= need {
         return Ok(());
     }
@@ -121,7 +133,8 @@ pub(super) fn check_room(
 /// last.
 fn estimate(earlier: &[&Manifest], kind: Kind, datadir_bytes: u64) -> u64 {
     let last = earlier.iter().find(|made| made.kind == kind && made.raw_bytes > 0);
-    let by_guess = if kind == Kind::Full { datadir_bytes / 3 } else { datadir_bytes / 100 };
+    // Of what a logical one consists of, the last one says little: it may have been of other databases.
+    let by_guess = if kind == Kind::Incremental { datadir_bytes / 100 } else { datadir_bytes / 3 };
     let by_last = last.map(|made| match kind {
         Kind::Full => {
             let bytes = u128::from(datadir_bytes) * u128::from(made.stored_bytes) / u128::from(made.raw_bytes);

@@ -8,6 +8,7 @@ use std::thread;
 
 use super::error::{BackupError, concise};
 use super::key;
+use super::logical;
 use super::manifest::{Kind, Manifest};
 use super::private::Private;
 use super::store::Store;
@@ -19,7 +20,7 @@ use crate::host::{Command, CommandError, Mode, beside, file, machine, tree};
 /// On their way they have this behind their name.
 const UNFINISHED: &str = ".part";
 /// What mariadb-backup takes for its own pages, in bytes: at least its default.
-const PREPARE_MEMORY: std::ops::RangeInclusive<u64> = (96 << 20)..=(1 << 30);
+const PREPARE_MEMORY: std::ops::RangeInclusive<u64> = (96 << 20)..=(512 << 20);
 
 /// Makes a data directory of a chain of backups, the full one first. It belongs to the server's user and has no history
 /// in a cluster: that is the caller's to decide.
@@ -35,6 +36,10 @@ pub fn bring_back(
 ) -> Result<(), BackupError> {
     if file::exists(into)? && file::list_opt(into).ok().flatten().is_none_or(|names| !names.is_empty()) {
         return Err(BackupError::Occupied { path: into.to_owned() });
+    }
+    if let Some(some) = chain.iter().find(|made| !made.databases.is_empty()) {
+        let databases = some.databases.join(", ");
+        return Err(BackupError::Partial { id: some.id.clone(), databases });
     }
     let mut laid_out = LaidOut::new(into)?;
     lay_out(store, chain, identity, &laid_out.path, told)?;
@@ -94,6 +99,11 @@ pub(super) fn lay_out(
     path: &Path,
     told: &mut dyn FnMut(Progress),
 ) -> Result<(), BackupError> {
+    if let [made] = chain {
+        if made.kind == Kind::Logical {
+            return lay_out_logical(store, made, identity, path, told);
+        }
+    }
     check_links(chain)?;
     if let Some(made) = chain.iter().find(|made| made.encryption.is_some() && identity.is_none()) {
         return Err(BackupError::NoIdentity { id: made.id.clone() });
@@ -124,6 +134,24 @@ pub(super) fn lay_out(
     Ok(())
 }
 
+fn lay_out_logical(
+    store: &dyn Store,
+    made: &Manifest,
+    identity: Option<&str>,
+    path: &Path,
+    told: &mut dyn FnMut(Progress),
+) -> Result<(), BackupError> {
+    let key = identity.filter(|_| made.encryption.is_some());
+    if made.encryption.is_some() && key.is_none() {
+        return Err(BackupError::NoIdentity { id: made.id.clone() });
+    }
+    // Pages with room to grow, their indexes, and the engine's own log.
+    check_room_for(made, path, 2 * made.raw_bytes + (512 << 20))?;
+    let private = Private::new()?;
+    let key = key.map(|identity| private.write("identity", &format!("{}\n", identity.trim()))).transpose()?;
+    logical::lay_out(store, made, key.as_deref(), path, &changes_beside(path), told)
+}
+
 /// What a data directory does not need: notes of mariadb-backup, and what would be a history.
 fn is_left_over(name: &str) -> bool {
     let names = ["backup-my.cnf", "grastate.dat", "gvwstate.dat", "galera.cache", "donor_galera_info"];
@@ -134,10 +162,7 @@ fn is_left_over(name: &str) -> bool {
 fn check_links(chain: &[Manifest]) -> Result<(), BackupError> {
     let mut before: Option<&Manifest> = None;
     for made in chain {
-        if made.kind == Kind::Logical {
-            return Err(BackupError::Logical { id: made.id.clone() });
-        }
-        if made.parent.as_deref() != before.map(|before| before.id.as_str()) {
+        if made.kind == Kind::Logical || made.parent.as_deref() != before.map(|before| before.id.as_str()) {
             let parent = made.parent.clone().unwrap_or_else(|| "before it".to_owned());
             let why = "is not the one that was given".to_owned();
             return Err(BackupError::Parent { id: made.id.clone(), parent, why });
@@ -149,11 +174,14 @@ fn check_links(chain: &[Manifest]) -> Result<(), BackupError> {
 
 fn check_room(chain: &[Manifest], path: &Path) -> Result<(), BackupError> {
     let Some(last) = chain.last() else { return Ok(()) };
-    let folder = path.parent().unwrap_or(path);
     // The full one, grown by each of the others, and the largest of those beside it while it is applied.
     let all: u64 = chain.iter().map(|made| made.raw_bytes).sum();
     let beside = chain.iter().skip(1).map(|made| made.raw_bytes).max().unwrap_or(0);
-    let need = all + beside + all / 20;
+    check_room_for(last, path, all + beside + all / 20)
+}
+
+fn check_room_for(last: &Manifest, path: &Path, need: u64) -> Result<(), BackupError> {
+    let folder = path.parent().unwrap_or(path);
     let there = folder.ancestors().find(|folder| file::exists(folder).unwrap_or(false)).unwrap_or(folder);
     let free = machine::disk_space(there)?.free;
     if free >= need {
@@ -197,7 +225,7 @@ fn unpack(
     inflow.finish().map_err(|why| blame(made, "unpacked", why))
 }
 
-fn read_all(
+pub(super) fn read_all(
     mut source: Source<'_>,
     emptied: &Receiver<Vec<u8>>,
     full: &SyncSender<Vec<u8>>,
@@ -236,7 +264,7 @@ fn prepare(made: &Manifest, path: &Path, changes: Option<&Path>) -> Result<(), B
 }
 
 /// Whether it is the backup's fault that a program failed, or the key's, or this machine's.
-fn blame(made: &Manifest, what: &'static str, why: CommandError) -> BackupError {
+pub(super) fn blame(made: &Manifest, what: &'static str, why: CommandError) -> BackupError {
     let id = made.id.clone();
     let what_here = if what == "prepared" { "prepare a backup" } else { "unpack a backup" };
     let here = |why| BackupError::Program { what: what_here, source: concise(why) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use super::error::BackupError;
-use super::manifest::{self, BEGUN, Begun, DATA, FAILED, Failed, Kind, MANIFEST, Manifest, PROOF, Proof};
+use super::manifest::{self, BEGUN, Begun, DATA, FAILED, Failed, MANIFEST, Manifest, PROOF, Proof};
 use super::store::{Object, Store, StoreError, StoreExt as _};
 use crate::host::clock::Timestamp;
 
@@ -156,7 +156,6 @@ impl Catalogue {
         let id = id.to_owned();
         let Some(entry) = self.entry(&id) else { return Err(BackupError::Unknown { id, store: self.store.clone() }) };
         let manifest = match &entry.shape {
-            Shape::Finished(manifest) if manifest.kind == Kind::Logical => return Err(BackupError::Logical { id }),
             Shape::Finished(manifest) => manifest,
             Shape::Failed(failed) => return Err(BackupError::Failed { id, reason: failed.reason.clone() }),
             Shape::Unfinished(_) => return Err(BackupError::Unfinished { id }),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::store::StoreError;
 use crate::host::machine::MachineError;
 use crate::host::{CommandError, FileError};
+use crate::mariadb::sql::SqlError;
 
 const LINES_KEPT: usize = 3;
 
@@ -42,9 +43,46 @@ pub enum BackupError {
     /// One of those that it builds on.
     #[error("cannot use the backup {id}: it builds on the backup {parent}, which {why}")]
     Parent { id: String, parent: String, why: String },
-    /// It is no copy of a data directory.
-    #[error("cannot use the backup {id} here: it is a logical one")]
-    Logical { id: String },
+    /// It has some databases only.
+    #[error(
+        "cannot replace all data by the backup {id}: it has only the databases {databases}; restore loads them into the running cluster"
+    )]
+    Partial { id: String, databases: String },
+    /// It has all databases, or is a copy of a data directory.
+    #[error("cannot load the backup {id} into a running server: it was not made of some databases")]
+    NotPartial { id: String },
+    /// What it has is there.
+    #[error(
+        "cannot load the backup {id}: there is a database of this name already: {databases}; drop or rename it, or restore a backup of everything"
+    )]
+    DatabaseExists { id: String, databases: String },
+    /// All bytes are as they were written, and yet they make no sense here.
+    #[error("cannot use the backup {id}: {why}")]
+    Unfit { id: String, why: String },
+    /// Nobody has such a database.
+    #[error("cannot back up databases={wanted}: no such database of users; there are: {there}")]
+    NoDatabase { wanted: String, there: String },
+    /// The server refuses.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// A table cannot be read or written.
+    #[error("cannot copy the rows of {table}")]
+    Table { table: String, source: SqlError },
+    /// Somebody has changed tables since the snapshot.
+    #[error("cannot copy {table} as of one moment, because somebody changed tables meanwhile; try again")]
+    TablesChanged { table: String },
+    /// Commits could not be held.
+    #[error("cannot see all tables at one moment, because the server did not hold commits in time: {why}; try again")]
+    NoSnapshot { why: String },
+    /// The disk on which the server writes tables' rows.
+    #[error("cannot write tables as text: {} has room for {free} bytes, and about {need} are needed", .path.display())]
+    NoRoomToStage { path: PathBuf, free: u64, need: u64 },
+    /// A file that the server and we hand each other.
+    #[error("cannot hand over a table's rows")]
+    Staged { source: std::io::Error },
+    /// Databases are being loaded.
+    #[error("cannot load a backup: another one is being loaded on this unit")]
+    Loading,
     /// An object is gone.
     #[error("cannot use the backup {id}: its object {object} is missing")]
     MissingObject { id: String, object: String },
@@ -99,6 +137,7 @@ impl BackupError {
             | Self::MissingObject { .. }
             | Self::Size { .. }
             | Self::Damaged { .. }
+            | Self::Unfit { .. }
             | Self::Useless { .. } => true,
             Self::Store(_)
             | Self::File(_)
@@ -107,7 +146,17 @@ impl BackupError {
             | Self::GaveWay { .. }
             | Self::Unknown { .. }
             | Self::Unfinished { .. }
-            | Self::Logical { .. }
+            | Self::Partial { .. }
+            | Self::NotPartial { .. }
+            | Self::DatabaseExists { .. }
+            | Self::NoDatabase { .. }
+            | Self::Sql(_)
+            | Self::Table { .. }
+            | Self::TablesChanged { .. }
+            | Self::NoSnapshot { .. }
+            | Self::NoRoomToStage { .. }
+            | Self::Staged { .. }
+            | Self::Loading
             | Self::NoRoomInStore { .. }
             | Self::NoRoom { .. }
             | Self::Occupied { .. }

@@ -8,13 +8,16 @@ pub mod error;
 #[cfg(test)]
 mod fixture;
 mod key;
+pub mod logical;
 pub mod manifest;
 mod peek;
 mod private;
+mod pump;
 pub mod retention;
 pub mod store;
 pub mod stream;
 pub mod take;
+mod throwaway;
 pub mod verify;
 pub mod waits;
 mod written;
@@ -23,6 +26,7 @@ pub use bring::bring_back;
 pub use catalogue::{Catalogue, Entry, Shape};
 pub use error::BackupError;
 pub use key::{check_recipients, recipient_of};
+pub use logical::{Live, Loaded, clean_up_load, load};
 pub use manifest::{Kind, Manifest, Proof};
 pub use retention::Keep;
 pub use take::{Order, Wanted, take};
@@ -53,6 +57,8 @@ pub enum Phase {
     Copying,
     /// Objects are read and their checksums compared.
     Reading,
+    /// Rows go into tables.
+    Loading,
     /// The copy is made consistent.
     Preparing,
     /// Tables are checked on a throwaway server.

@@ -73,10 +73,7 @@ pub fn expired(catalogue: &Catalogue, keep: &Keep, now: Timestamp, application: 
 }
 
 fn is_usable(catalogue: &Catalogue, entry: &Entry) -> bool {
-    match catalogue.chain(&entry.id) {
-        Ok(_) | Err(BackupError::Logical { .. }) => true,
-        Err(_) => false,
-    }
+    catalogue.chain(&entry.id).is_ok()
 }
 
 /// Removes a backup with all of its objects. Killed in the middle, it is listed as a failed one from then on.

@@ -3,8 +3,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,28 +12,22 @@ use super::base::{self, Base};
 use super::catalogue::Catalogue;
 use super::error::{BackupError, concise};
 use super::key;
+use super::logical;
 use super::manifest::{self, Cluster, Encryption, FORMAT, Kind, Manifest, Part};
 use super::peek::{self, Seen};
 use super::private::{self, Private};
-use super::store::{Store, StoreError};
+use super::pump::{self, Broken};
+use super::store::Store;
 use super::stream::{Cuts, Sink};
 use super::waits::{self, Watch};
 use super::written;
 use super::{Phase, Progress};
 use crate::host::pipe::{Outflow, Row};
-use crate::host::{Command, CommandError, FileError, clock, file, tree};
+use crate::host::{Command, FileError, file, tree};
 use crate::mariadb::Paths;
 
-/// How much is handed from hand to hand, and how many of them there are: a store that stops for a moment does not stop
-/// the server's copy.
-const BLOCK_BYTES: usize = 1 << 20;
-const BLOCK_COUNT: usize = 8;
 /// For the lock that one backup at a time holds.
 const LOCK_LIMIT: Duration = Duration::from_millis(500);
-/// How often somebody is told.
-const TELL: Duration = Duration::from_secs(1);
-/// How often the beginning is written anew, as a sign of life.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(5 * 60);
 /// Uploads that began longer ago are nobody's.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -73,6 +65,8 @@ pub enum Wanted {
     Incremental,
     /// What has changed since this one. Where that cannot be, all pages.
     IncrementalTo(String),
+    /// All tables as text and statements, or those of these databases.
+    Logical { databases: Vec<String> },
 }
 
 /// Makes a backup. On an error nothing is left that looks like one, and `failed.json` says why.
@@ -108,6 +102,9 @@ pub fn take_cut(
     attempt::clean_up(store, &catalogue, order)?;
     // Others' leftovers only cost room: not being able to remove them is no reason against a backup.
     let _left = store.sweep(ABANDONED);
+    if let Wanted::Logical { databases } = &order.wanted {
+        return logical::take(store, &catalogue, order, databases, cuts, told);
+    }
     let base = base::choose(&catalogue, order)?;
     let total = tree::bytes(&order.datadir, &base::is_not_copied)?;
     base::check_room(store, &catalogue, order, &base, total)?;
@@ -225,7 +222,7 @@ fn login(order: &Order) -> String {
     )
 }
 
-/// One thread reads, one hashes and stores; we tell how far they are.
+/// Into the store, and a look now and then whether the copy moves.
 fn pump(
     outflow: Outflow,
     sink: Sink<'_>,
@@ -234,81 +231,15 @@ fn pump(
     attempt: &mut Attempt<'_>,
     told: &mut Told<'_>,
 ) -> Result<Vec<Part>, BackupError> {
-    let end = outflow.end();
     let mut watch = Watch::new();
-    thread::scope(|scope| {
-        let (full, filled) = mpsc::sync_channel(BLOCK_COUNT);
-        let (empty, emptied) = mpsc::sync_channel(BLOCK_COUNT);
-        let (over, wait) = mpsc::sync_channel::<()>(1);
-        let reader = scope.spawn(move || fill(outflow, &emptied, &full));
-        let writer = scope.spawn(move || {
-            // Dropped at the end, also of a panic.
-            let _over = over;
-            store_all(sink, &filled, &empty)
-        });
-        let mut life = clock::Moment::now();
-        while wait.recv_timeout(TELL) == Err(RecvTimeoutError::Timeout) {
-            let done = if attempt.kind() == Kind::Full { seen.raw_bytes() } else { seen.covered_bytes() };
-            (told.told)(Progress { phase: Phase::Copying, done: done.min(told.total), total: told.total });
-            watch.look(seen.raw_bytes(), &order.account, &order.socket);
-            if life.elapsed() > SIGN_OF_LIFE {
-                attempt.sign_of_life();
-                life = clock::Moment::now();
-            }
-        }
-        let stored = writer.join().unwrap_or_else(|why| std::panic::resume_unwind(why));
-        if stored.is_err() {
-            // The reader may wait for programs that wait for the server.
-            end.now();
-        }
-        let read = reader.join().unwrap_or_else(|why| std::panic::resume_unwind(why));
-        let files = stored?;
-        read.and_then(Outflow::finish).map_err(|why| match watch.gave_way() {
-            true => BackupError::GaveWay { source: concise(why) },
-            false => BackupError::Program { what: WHAT, source: concise(why) },
-        })?;
-        Ok(files)
+    let pumped = pump::run(outflow, sink, attempt, &mut |kind| {
+        let done = if kind == Kind::Full { seen.raw_bytes() } else { seen.covered_bytes() };
+        (told.told)(Progress { phase: Phase::Copying, done: done.min(told.total), total: told.total });
+        watch.look(seen.raw_bytes(), &order.account, &order.socket);
+    });
+    pumped.map_err(|why| match why {
+        Broken::Store(why) => BackupError::Store(why),
+        Broken::Programs(why) if watch.gave_way() => BackupError::GaveWay { source: concise(why) },
+        Broken::Programs(why) => BackupError::Program { what: WHAT, source: concise(why) },
     })
-}
-
-/// Reads to the end, or until nobody wants more.
-fn fill(
-    mut outflow: Outflow,
-    emptied: &Receiver<Vec<u8>>,
-    full: &SyncSender<Vec<u8>>,
-) -> Result<Outflow, CommandError> {
-    use std::io::Read as _;
-    let mut made = 0;
-    loop {
-        let mut block = match emptied.try_recv() {
-            Ok(block) => block,
-            Err(_) if made < BLOCK_COUNT => {
-                made += 1;
-                Vec::with_capacity(BLOCK_BYTES)
-            }
-            Err(_) => match emptied.recv() {
-                Ok(block) => block,
-                Err(_) => return Ok(outflow),
-            },
-        };
-        block.clear();
-        let read = outflow.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut block);
-        read.map_err(|source| CommandError::Talk { command: WHAT.to_owned(), source })?;
-        if block.is_empty() || full.send(block).is_err() {
-            return Ok(outflow);
-        }
-    }
-}
-
-fn store_all(
-    mut sink: Sink<'_>,
-    filled: &Receiver<Vec<u8>>,
-    empty: &SyncSender<Vec<u8>>,
-) -> Result<Vec<Part>, StoreError> {
-    for block in filled {
-        sink.put(&block)?;
-        // At the end nobody takes it back.
-        let _last = empty.send(block);
-    }
-    sink.finish()
 }

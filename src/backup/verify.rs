@@ -10,17 +10,10 @@ use super::error::{BackupError, concise, in_words};
 use super::manifest::{self, Checksum, FORMAT, Manifest, PROOF, Proof};
 use super::store::{Store, StoreError, StoreExt as _};
 use super::stream::Source;
+use super::throwaway::{Purpose, Server};
 use super::{Phase, Progress};
-use crate::host::clock::{self, Deadline};
-use crate::host::pipe::{Row, Running};
-use crate::host::{Command, Mode, beside, file};
-use crate::mariadb::server_program;
+use crate::host::{Mode, beside, clock, file};
 use crate::mariadb::sql::{Session, SqlError, quote_identifier};
-
-/// A server on a prepared copy is up in a second; this is for a machine in trouble.
-const START_LIMIT: Duration = Duration::from_secs(300);
-/// One table is checked for so long at most.
-const TABLE_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads every byte of a chain and compares it with the checksums.
 ///
@@ -64,8 +57,9 @@ pub fn prove(
         problem: None,
     };
     let scratch = Scratch::new(scratch)?;
+    let id = chain.last().map(|made| made.id.as_str()).unwrap_or_default();
     let result = bring::lay_out(store, chain, identity, &scratch.data(), told)
-        .and_then(|()| Server::start(&scratch, chain))
+        .and_then(|()| Server::start(&scratch.data(), &scratch.path, Purpose::Looking, id))
         .and_then(|server| look(server, &mut proof, told));
     match result {
         Err(why) if why.is_about_the_backup() => proof.problem = Some(why.in_words()),
@@ -113,53 +107,6 @@ impl Drop for Scratch {
         // The next one removes what could not be removed now.
         let _left = file::remove_dir_all_opt(&self.path);
         let _used = beside::remove_dir_if_empty(&self.above);
-    }
-}
-
-/// A server that runs for as long as this is held.
-struct Server {
-    running: Running,
-    session: Session,
-}
-
-impl Server {
-    fn start(scratch: &Scratch, chain: &[Manifest]) -> Result<Self, BackupError> {
-        let server = |why| BackupError::Server { why };
-        let socket = scratch.path.join("s");
-        let socket = socket.to_string_lossy();
-        // What the kernel takes for the name of a socket.
-        if socket.len() > 100 {
-            return Err(server(format!("the path {socket} is too long for a socket")));
-        }
-        let command = Command::new(server_program())
-            // First: what the machine's own server is set to is not for this one.
-            .arg("--no-defaults")
-            .arg(format!("--datadir={}", scratch.data().display()))
-            .arg(format!("--tmpdir={}", scratch.path.display()))
-            .arg(format!("--socket={socket}"))
-            .arg(format!("--pid-file={}", scratch.path.join("pid").display()))
-            .args(["--skip-networking", "--wsrep-on=OFF", "--wsrep-provider=none", "--skip-log-bin"])
-            .args(["--skip-slave-start", "--event-scheduler=OFF", "--performance-schema=OFF", "--log-error="])
-            .args(["--innodb-buffer-pool-size=64M", "--key-buffer-size=8M", "--aria-pagecache-buffer-size=8M"])
-            .args(["--max-connections=5", "--innodb-buffer-pool-load-at-startup=OFF", "--secure-timestamp=NO"])
-            .user("mysql");
-        let program = |source| BackupError::Program { what: "start a server on a copy", source };
-        let useless = |source| {
-            let id = chain.last().map(|made| made.id.clone()).unwrap_or_default();
-            BackupError::Useless { id, what: "opened by a server", source: concise(source) }
-        };
-        let mut running = Row::of(command).alone().map_err(program)?;
-        let end = Deadline::after(START_LIMIT);
-        loop {
-            match Session::open_at(&socket, TABLE_LIMIT) {
-                Ok(session) => return Ok(Self { running, session }),
-                Err(_) if running.is_over() => {
-                    return Err(running.finish().map_or_else(useless, |()| server("it ended at once".to_owned())));
-                }
-                Err(why) if end.passed() => return Err(server(in_words(&why))),
-                Err(_) => clock::sleep(Duration::from_millis(100)),
-            }
-        }
     }
 }
 

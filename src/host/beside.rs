@@ -62,6 +62,24 @@ impl Drop for Beside {
     }
 }
 
+/// A new file that is handed over and goes: nobody looks for it after a power cut.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn create_passing(path: impl AsRef<Path>, mode: u32) -> Result<File, FileError> {
+    let path = path.as_ref();
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed("create", path))
+}
+
+/// Removes such a file.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove_passing(path: impl AsRef<Path>) -> Result<(), FileError> {
+    let path = path.as_ref();
+    fs::remove_file(path).map_err(failed("remove", path))
+}
+
 /// A file to be read from its beginning; `None` when there is none.
 ///
 /// # Errors

@@ -74,6 +74,17 @@ impl Row {
         Ok(Inflow { pipe: Some(pipe), running })
     }
 
+    /// Starts them; we write to the first one and read what the last one writes, each in a thread of its own.
+    ///
+    /// # Errors
+    /// When one cannot be started; then none runs.
+    pub fn through(self) -> Result<(Feed, Outflow), CommandError> {
+        let (mut running, input, output) = self.start(Stdio::piped(), Stdio::piped())?;
+        let (Some(feed), Some(pipe)) = (input, output) else { return Err(running.no_pipe()) };
+        widen(&feed);
+        Ok((Feed { pipe: feed }, Outflow { pipe: Some(pipe), running }))
+    }
+
     /// Starts them with nothing to read and nobody to write to.
     ///
     /// # Errors
@@ -202,6 +213,21 @@ impl Outflow {
 impl Read for Outflow {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.pipe.as_mut().map_or(Ok(0), |pipe| pipe.read(into))
+    }
+}
+
+/// What the first program reads, beside somebody who reads what the last one writes. Dropped, it is at its end.
+pub struct Feed {
+    pipe: ChildStdin,
+}
+
+impl Write for Feed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pipe.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -411,6 +437,13 @@ mod tests {
         inflow.write_all(b"hello\n").unwrap();
         inflow.finish().unwrap();
         Row::of(shell("exit 0")).alone().unwrap().finish().unwrap();
+        let (mut feed, mut outflow) = Row::of(shell("tr a-z A-Z")).then(Command::new("cat")).through().unwrap();
+        feed.write_all(b"there and back").unwrap();
+        drop(feed);
+        let mut text = String::new();
+        outflow.read_to_string(&mut text).unwrap();
+        outflow.finish().unwrap();
+        assert_eq!(text, "THERE AND BACK");
     }
 
     #[test]

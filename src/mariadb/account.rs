@@ -53,11 +53,12 @@ pub const ACCOUNTS: [Account; 4] = [
     },
 ];
 
-/// Leaves root to the Unix socket alone, removes what the distribution brought along, and loads the time zones.
+/// Leaves root to the Unix socket alone, removes what the distribution brought along, and loads the time zones into the
+/// server at this socket.
 ///
 /// # Errors
 /// When the server refuses; running it again goes on where it stopped.
-pub fn first_time_setup(session: &mut Session) -> Result<(), AccountError> {
+pub fn first_time_setup(session: &mut Session, socket: &str) -> Result<(), AccountError> {
     session.run("leave root to the Unix socket", "ALTER USER root@localhost IDENTIFIED VIA unix_socket")?;
     let others = session.pairs(
         "list accounts",
@@ -70,12 +71,12 @@ pub fn first_time_setup(session: &mut Session) -> Result<(), AccountError> {
     session.run("remove the test schema", "DROP DATABASE IF EXISTS test")?;
     session.run("remove rights on test schemas", "DELETE FROM mysql.db WHERE Db = 'test' OR Db LIKE 'test\\\\_%'")?;
     session.run("reload privileges", "FLUSH PRIVILEGES")?;
-    load_time_zones()
+    load_time_zones(socket)
 }
 
 /// Loads the time zones on this server only: the tables are not replicated, and the members that join while the cluster
 /// forms get them with their full copy.
-fn load_time_zones() -> Result<(), AccountError> {
+fn load_time_zones(socket: &str) -> Result<(), AccountError> {
     let time_zones = |source| AccountError::TimeZones { source };
     let sql = Command::new("mariadb-tzinfo-to-sql")
         .args(["--skip-write-binlog", "/usr/share/zoneinfo"])
@@ -83,7 +84,7 @@ fn load_time_zones() -> Result<(), AccountError> {
         .run()
         .map_err(time_zones)?;
     Command::new("mariadb")
-        .args(["--no-defaults", "--socket", super::SOCKET, "--user", "root", "mysql"])
+        .args(["--no-defaults", "--socket", socket, "--user", "root", "mysql"])
         .stdin(sql.stdout)
         .timeout(Duration::from_secs(120))
         .run()

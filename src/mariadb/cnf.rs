@@ -66,6 +66,8 @@ datadir                         = {datadir}
 socket                          = {SOCKET}
 pid_file                        = /run/mysqld/mysqld.pid
 tmpdir                          = {TMP_DIR}
+# Where statements may read and write files. It has to exist, or the server does not start; the line above needs it too.
+secure_file_priv                = {TMP_DIR}
 bind_address                    = *
 skip_name_resolve               = ON
 ignore_db_dirs                  = lost+found

@@ -86,17 +86,26 @@ pub fn make_first(paths: &Paths) -> Result<(), DatadirError> {
     let packaged = paths.packaged();
     if !file::exists(packaged.join("mysql"))? {
         file::remove_dir_all_opt(&packaged)?;
-        file::create_dir_all_with(&packaged, &Mode::owned(0o750, "mysql", "mysql"))?;
-        Command::new("mariadb-install-db")
-            .args(["--no-defaults", "--user=mysql", "--auth-root-authentication-method=socket", "--skip-test-db"])
-            .arg(format!("--datadir={}", packaged.display()))
-            .timeout(Duration::from_secs(120))
-            .run()
-            .map_err(|source| DatadirError::Program { what: "make the system tables", source })?;
+        make_system_tables(&packaged)?;
     }
     // An empty directory may be in the way.
     file::remove_dir_all_opt(&dir)?;
     file::rename(&packaged, &dir)?;
+    Ok(())
+}
+
+/// Makes a data directory with nothing but the system tables, where there is none.
+///
+/// # Errors
+/// When the tables cannot be made.
+pub fn make_system_tables(dir: &Path) -> Result<(), DatadirError> {
+    file::create_dir_all_with(dir, &Mode::owned(0o750, "mysql", "mysql"))?;
+    Command::new("mariadb-install-db")
+        .args(["--no-defaults", "--user=mysql", "--auth-root-authentication-method=socket", "--skip-test-db"])
+        .arg(format!("--datadir={}", dir.display()))
+        .timeout(Duration::from_secs(120))
+        .run()
+        .map_err(|source| DatadirError::Program { what: "make the system tables", source })?;
     Ok(())
 }
 

@@ -25,6 +25,20 @@ pub enum SqlError {
 }
 
 impl SqlError {
+    /// The server's number for what went wrong; none when it did not answer.
+    pub fn code(&self) -> Option<u16> {
+        let (Self::Connect { source } | Self::Statement { source, .. }) = self;
+        match source.as_ref() {
+            mysql::Error::MySqlError(refusal) => Some(refusal.code),
+            mysql::Error::IoError(_)
+            | mysql::Error::CodecError(_)
+            | mysql::Error::DriverError(_)
+            | mysql::Error::UrlError(_)
+            | mysql::Error::FromValueError(_)
+            | mysql::Error::FromRowError(_) => None,
+        }
+    }
+
     /// Why, as an operator reads it in a status: the driver's own words are about its insides.
     pub fn in_words(&self) -> String {
         let (Self::Connect { source } | Self::Statement { source, .. }) = self;
@@ -84,6 +98,25 @@ impl Session {
     /// When the server refuses; `what` says what was meant, because the statement itself may not be shown.
     pub fn run(&mut self, what: &str, statement: &str) -> Result<(), SqlError> {
         self.conn.query_drop(statement).map_err(|why| failed(what, why))
+    }
+
+    /// Runs a statement, and returns how many rows it has written.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub fn change(&mut self, what: &str, statement: &str) -> Result<u64, SqlError> {
+        self.run(what, statement)?;
+        Ok(self.conn.affected_rows())
+    }
+
+    /// How many warnings the last statement has left.
+    pub fn warning_count(&self) -> u16 {
+        self.conn.warnings()
+    }
+
+    /// The server's number for this connection.
+    pub fn id(&self) -> u32 {
+        self.conn.connection_id()
     }
 
     /// The rows of a query with two text columns.

@@ -13,7 +13,7 @@ use super::{
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step, stands_in_the_way};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
-use crate::mariadb::{Paths, account, halfway, install, service};
+use crate::mariadb::{Paths, SOCKET, account, halfway, install, service};
 
 /// What steps are carried out with.
 pub struct Hands<'a> {
@@ -93,7 +93,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
         Step::SetUpAccounts => {
             (hands.progress)("setting up accounts and time zones");
             let mut session = Session::open(Duration::from_secs(120))?;
-            account::first_time_setup(&mut session)?;
+            account::first_time_setup(&mut session, SOCKET)?;
             accounts(&mut session, hands.secrets)?;
             change_journal(paths, |entry| entry.accounts = true)?;
         }

@@ -11,7 +11,7 @@ use super::stores::{Stores, archive};
 use super::{shown, work};
 use crate::AGENT_PORT;
 use crate::backup::store::{Directory, Store};
-use crate::backup::{self, BackupError, Catalogue, Entry, Progress, Proof, Shape, verify};
+use crate::backup::{self, Catalogue, Entry, Progress, Proof, Shape, verify};
 use crate::host::clock::{self, Timestamp};
 use crate::host::net;
 use crate::mariadb::Paths;
@@ -92,8 +92,8 @@ fn listed(catalogue: &Catalogue, entry: &Entry, own: bool, now: Timestamp) -> Li
         Shape::Finished(made) => Listed {
             kind: made.kind.to_string(),
             status: match catalogue.chain(&entry.id) {
-                Ok(_) | Err(BackupError::Logical { .. }) if own => "finished".to_owned(),
-                Ok(_) | Err(BackupError::Logical { .. }) => "foreign".to_owned(),
+                Ok(_) if own => "finished".to_owned(),
+                Ok(_) => "foreign".to_owned(),
                 Err(why) => format!("broken: {}", why.in_words()),
             },
             raw_bytes: made.raw_bytes,

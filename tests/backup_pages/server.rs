@@ -204,7 +204,7 @@ impl Server {
         self.root.join(&self.name)
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.datadir().join("s")
     }
 
