@@ -123,6 +123,11 @@ fn who_has(model: &Model, id: &str) -> anyhow::Result<Unit> {
     found.sort_by_key(|backup| (!backup.is_usable(), !(backup.kept_by.is_empty() || backup.kept_by == me)));
     match found.first() {
         Some(backup) if !backup.is_usable() => anyhow::bail!("the backup {id} cannot be restored: {}", backup.status),
+        Some(backup) if !backup.databases.is_empty() => anyhow::bail!(
+            "the backup {id} has only the databases {}, and the unit that keeps it loads them: juju run {} restore backup-id={id}",
+            backup.databases.join(", "),
+            backup.kept_by
+        ),
         Some(backup) if backup.kept_by.is_empty() => Ok(model.me.clone()),
         Some(backup) => backup.kept_by.parse().map_err(anyhow::Error::msg),
         None if silent.is_empty() => anyhow::bail!("there is no backup {id}: list-backups shows what there is"),

@@ -28,6 +28,9 @@ pub struct Listed {
     /// Full, incremental or logical.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Of a logical one of some databases: these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<String>,
     /// Finished, failed, in progress, broken, or foreign.
     pub status: String,
     /// Bytes of data in it, and as they are stored.
@@ -91,6 +94,7 @@ fn listed(catalogue: &Catalogue, entry: &Entry, own: bool, now: Timestamp) -> Li
     match &entry.shape {
         Shape::Finished(made) => Listed {
             kind: made.kind.to_string(),
+            databases: made.databases.clone(),
             status: match catalogue.chain(&entry.id) {
                 Ok(_) if own => "finished".to_owned(),
                 Ok(_) => "foreign".to_owned(),
@@ -194,7 +198,8 @@ pub fn table(backups: &[Listed]) -> String {
     );
     for b in backups {
         let mut status = b.status.clone();
-        if let Some(note) = &b.note {
+        let some = (!b.databases.is_empty()).then(|| format!("only {}", b.databases.join(", ")));
+        for note in some.iter().chain(&b.note) {
             let _infallible = write!(status, " ({note})");
         }
         let _infallible = writeln!(

@@ -31,7 +31,7 @@ pub(crate) fn play(m: &Model, app: &str, rounds: u64, seed: u64) {
         &units[0],
         "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY); INSERT INTO shop.orders VALUES (1), (2), (3);
          CREATE TABLE shop.filler (id INT PRIMARY KEY AUTO_INCREMENT, text VARBINARY(8000));
-         INSERT INTO shop.filler (text) SELECT RANDOM_BYTES(1024) FROM seq_1_to_100000",
+         INSERT INTO shop.filler (text) SELECT RANDOM_BYTES(1024) FROM shop.seq_1_to_100000",
     )
     .unwrap();
     let made = m.run(&units[1], &["backup"]);
