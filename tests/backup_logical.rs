@@ -7,12 +7,16 @@
 #[expect(dead_code, reason = "what the tests of copies of pages need besides")]
 mod server;
 
+#[path = "backup_logical/look.rs"]
+mod look;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use look::{accounts, contents, odd_data, quoted, same};
 use mariadb_galera::backup::store::Directory;
 use mariadb_galera::backup::stream::Cuts;
 use mariadb_galera::backup::take::take_cut;
@@ -44,102 +48,6 @@ fn chain_of(store: &Directory, id: &str) -> Vec<Manifest> {
     Catalogue::read(store).unwrap().chain(id).unwrap()
 }
 
-fn odd_data(server: &Server) {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backup_logical/odd.sql");
-    let socket = format!("--socket={}", server.socket().display());
-    let args = ["--no-defaults", "--default-character-set=utf8mb4", &socket];
-    let output = Command::new("mariadb").args(args).stdin(fs::File::open(file).unwrap()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
-/// Everything in these databases: how it is made, and what the server says of its rows.
-fn contents(server: &Server, databases: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    for database in databases {
-        let name = database.replace('\\', "\\\\");
-        found.push(server.sql(&format!("SHOW CREATE DATABASE {}", quoted(database))));
-        let list = |query: &str| -> Vec<String> {
-            let text = server.sql(query);
-            text.lines().map(|line| line.replace("\\\\", "\\")).collect()
-        };
-        for table in
-            list(&format!("SELECT table_name FROM information_schema.tables WHERE table_schema='{name}' ORDER BY 1"))
-        {
-            let table = format!("{}.{}", quoted(database), quoted(&table));
-            found.push(server.sql(&format!("SHOW CREATE TABLE {table}")));
-            let sum = server.sql(&format!("CHECKSUM TABLE {table}"));
-            found.push(sum);
-            if table.contains("`ver") {
-                found.push(server.sql(
-                    &format!("SELECT *, row_start, row_end FROM {table} FOR SYSTEM_TIME ALL ORDER BY 1, 3").replace(
-                        "row_start, row_end",
-                        if table.contains("ver2") { "rs, re" } else { "row_start, row_end" },
-                    ),
-                ));
-            }
-        }
-        for (kind, query) in [
-            (
-                "TRIGGER",
-                format!(
-                    "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema='{name}' ORDER BY 1"
-                ),
-            ),
-            (
-                "EVENT",
-                format!("SELECT event_name FROM information_schema.events WHERE event_schema='{name}' ORDER BY 1"),
-            ),
-            (
-                "FUNCTION",
-                format!(
-                    "SELECT routine_name FROM information_schema.routines WHERE routine_schema='{name}' AND routine_type='FUNCTION' ORDER BY 1"
-                ),
-            ),
-            (
-                "PROCEDURE",
-                format!(
-                    "SELECT routine_name FROM information_schema.routines WHERE routine_schema='{name}' AND routine_type='PROCEDURE' ORDER BY 1"
-                ),
-            ),
-        ] {
-            for object in list(&query) {
-                let made = server.sql(&format!("SHOW CREATE {kind} {}.{}", quoted(database), quoted(&object)));
-                // A trigger's moment of creation, which nothing can restore.
-                let made: Vec<&str> =
-                    made.split('\t').filter(|cell| kind != "TRIGGER" || !cell.starts_with("20")).collect();
-                found.push(made.join("\t"));
-            }
-        }
-    }
-    found
-}
-
-fn accounts(server: &Server) -> String {
-    let who = "CONCAT(QUOTE(user), IF(host = '', '', CONCAT('@', QUOTE(host))))";
-    let names =
-        server.sql(&format!("SELECT {who} FROM mysql.global_priv WHERE user NOT IN ('mysql', 'PUBLIC') ORDER BY 1"));
-    let mut found = String::new();
-    for name in names.lines() {
-        let grants = server.sql(&format!("SHOW GRANTS FOR {}", name.replace("\\\\", "\\")));
-        let mut grants: Vec<&str> = grants.lines().collect();
-        // A new server lets root be everybody's proxy, and in other words than a grant does: it is told twice then.
-        grants.dedup();
-        found += &format!("{}\n", grants.join("\n"));
-    }
-    found
-}
-
-fn same(before: &[String], after: &[String]) {
-    for (before, after) in before.iter().zip(after) {
-        assert_eq!(before, after);
-    }
-    assert_eq!(before.len(), after.len());
-}
-
 #[test]
 fn everything_comes_back() {
     scenario("everything_comes_back", |place| {
@@ -147,16 +55,18 @@ fn everything_comes_back() {
         odd_data(&server);
         server.write_rows(500);
         let databases = [ODD, "second", "empty", "app"];
-        let before = contents(&server, &databases);
-        let who = accounts(&server);
+        let mut server = Some(server);
         let key = run("age-keygen", &[]);
         for key in [None, Some(key.as_str())] {
+            // A server that was restarted has forgotten the numbers that nobody has.
+            let before = contents(server.as_ref().unwrap(), &databases);
+            let who = accounts(server.as_ref().unwrap());
             let store = Directory::new(place.path("store"));
             let recipients = key.map(|key| vec![recipient_of(key).unwrap()]).unwrap_or_default();
-            let order = Order { recipients, ..of(&server, &[]) };
+            let order = Order { recipients, ..of(server.as_ref().unwrap(), &[]) };
             let made = take_cut(&store, &order, CUTS, &mut quiet()).unwrap();
             assert_eq!((made.kind, made.databases.len(), made.encryption.is_some()), (Kind::Logical, 0, key.is_some()));
-            assert_eq!(made.position.as_ref().map(|p| p.uuid.clone()), Some(server.uuid()));
+            assert_eq!(made.position.as_ref().map(|p| p.uuid.clone()), server.as_ref().map(Server::uuid));
             assert!(made.binlog.is_some() && made.gtid.is_some() && made.lsn.is_none(), "{made:?}");
             let note = made.note.clone().unwrap();
             println!("seen: {note}");
@@ -173,7 +83,13 @@ fn everything_comes_back() {
             assert_eq!(who, accounts(&back));
             assert_eq!(back.sql("SELECT COUNT(*) FROM mysql.time_zone_name WHERE name = 'Europe/Paris'"), "1");
             drop(back);
+
+            drop(server.take());
+            let founder = Server::on(place, "back", true);
+            assert_eq!(founder.sql("SHOW STATUS LIKE 'wsrep_ready'"), "wsrep_ready\tON", "a cluster begins with it");
+            drop(founder);
             fs::remove_dir_all(&into).unwrap();
+            server = Some(Server::on(place, "data", true));
 
             let proof = prove(&store, &chain, key, &place.path("scratch"), "db/0", &mut quiet()).unwrap();
             assert_eq!(proof.problem, None);

@@ -41,7 +41,13 @@ pub fn expired(catalogue: &Catalogue, keep: &Keep, now: Timestamp, application: 
     }
     // Whatever the numbers say, something remains that is known to restore; or at least something that should.
     let proven = |entry: &&&Entry| entry.proof.as_ref().is_some_and(|proof| proof.problem.is_none());
-    let full = |entry: &&&Entry| entry.manifest().is_some_and(|manifest| manifest.kind == Kind::Full);
+    let full = |entry: &&&Entry| {
+        entry.manifest().is_some_and(|made| match made.kind {
+            Kind::Full => true,
+            Kind::Logical => made.databases.is_empty(),
+            Kind::Incremental => false,
+        })
+    };
     let newest = usable.iter().rev();
     let last_full = newest.clone().filter(full).find(proven).or_else(|| newest.clone().find(full));
     let last_proven = newest.clone().find(proven);

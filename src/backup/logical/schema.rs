@@ -47,7 +47,12 @@ fn dump(socket: &str, args: &[&str], left_out: &mut Vec<String>) -> Result<Vec<u
             .args(args)
             .timeout(LIMIT)
     };
-    let failed = |source| BackupError::Program { what: "read how the tables are made", source: concise(source) };
+    let failed = |source: CommandError| {
+        if is_about_a_change(source.stderr()) {
+            return BackupError::TablesChanged { table: "the tables".to_owned() };
+        }
+        BackupError::Program { what: "read how the tables are made", source: concise(source) }
+    };
     match command(&[]).run() {
         Ok(output) => Ok(output.stdout),
         // A view of something that is gone: the rest is wanted all the same.
@@ -65,14 +70,14 @@ fn dump(socket: &str, args: &[&str], left_out: &mut Vec<String>) -> Result<Vec<u
             left_out.dedup();
             Ok(output.stdout)
         }
-        Err(why) if is_about_a_change(&why) => Err(BackupError::TablesChanged { table: "the tables".to_owned() }),
         Err(why) => Err(failed(why)),
     }
 }
 
 /// Gone since it was listed, made anew, or just being changed on all members of a cluster.
-fn is_about_a_change(why: &CommandError) -> bool {
-    ["(1213)", "(1146)", "(1412)", "(1049)", "(1305)"].iter().any(|code| why.stderr().contains(code))
+fn is_about_a_change(stderr: &str) -> bool {
+    let signs = ["(1213)", "(1146)", "(1412)", "(1049)", "(1305)", "Couldn't read status information for table"];
+    signs.iter().any(|sign| stderr.contains(sign))
 }
 
 fn is_about_a_view(why: &CommandError) -> bool {

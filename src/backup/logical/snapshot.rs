@@ -5,6 +5,8 @@
 //! a session's: when our process dies, it goes.
 
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use crate::backup::error::{BackupError, in_words};
@@ -15,14 +17,15 @@ use crate::mariadb::sql::{Session, SqlError};
 
 /// In every statement that copies rows: what a killed process has left running is found by it.
 pub(super) const MARK: &str = "mariadb-galera logical backup";
+const MOMENT: &str = "moment";
 /// So long commits wait for us at most; then they go on and we try again.
 const HOLD_SECONDS_MAX: u64 = 3;
 const TRY_COUNT: u32 = 10;
 /// One statement of the copy takes so long at most.
 const STATEMENT_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Nobody else changes these rows, whatever the isolation of others: a copy is read in a transaction of its own.
+/// Written by these sessions is nothing; but only what is not for the binary log can let a table go (`let_go`).
 const SETTINGS: &str = "SET SESSION time_zone = '+00:00', sql_mode = '', max_statement_time = 0, wait_timeout = 604800, \
-    tx_isolation = 'REPEATABLE-READ', lock_wait_timeout = 60, sql_quote_show_create = 1";
+    tx_isolation = 'REPEATABLE-READ', lock_wait_timeout = 60, sql_log_bin = 0";
 
 /// Sessions that see the same.
 pub(super) struct Snapshot {
@@ -64,15 +67,31 @@ impl Snapshot {
 fn hold(socket: &str, sessions: &mut [Session]) -> Result<Option<Snapshot>, SqlError> {
     let mut holder = Session::open_at(socket, Duration::from_secs(3 * HOLD_SECONDS_MAX))?;
     let id = holder.id();
-    let seen = hold_by(&mut holder, sessions);
+    let seen = thread::scope(|scope| {
+        let (over, wait) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            // Somebody whom commits wait for may wait for them.
+            if wait.recv_timeout(Duration::from_secs(3 * HOLD_SECONDS_MAX)) == Err(RecvTimeoutError::Timeout) {
+                end(socket, id);
+            }
+        });
+        let seen = hold_by(&mut holder, sessions);
+        drop(over);
+        seen
+    });
     if seen.is_err() {
         // It may wait in the server, which does not notice that nobody listens any more.
         drop(holder);
-        if let Ok(mut other) = Session::open_at(socket, Duration::from_secs(HOLD_SECONDS_MAX)) {
-            let _ended = other.run("end a session", &format!("KILL {id}"));
-        }
+        end(socket, id);
     }
     seen
+}
+
+fn end(socket: &str, id: u32) {
+    if let Ok(mut other) = Session::open_at(socket, Duration::from_secs(HOLD_SECONDS_MAX)) {
+        // It may have ended by itself.
+        let _ended = other.run("end a session", &format!("KILL {id}"));
+    }
 }
 
 fn hold_by(holder: &mut Session, sessions: &mut [Session]) -> Result<Option<Snapshot>, SqlError> {
@@ -96,6 +115,7 @@ fn hold_by(holder: &mut Session, sessions: &mut [Session]) -> Result<Option<Snap
 
     let mut places = Vec::new();
     for session in sessions.iter_mut() {
+        session.run("remember this moment", &format!("SAVEPOINT {MOMENT}"))?;
         places.push(session.pairs("read the place in the binary log", "SHOW STATUS LIKE 'binlog_snapshot_%'")?);
     }
     if places.windows(2).any(|pair| pair[0] != pair[1]) {
@@ -117,6 +137,11 @@ fn hold_by(holder: &mut Session, sessions: &mut [Session]) -> Result<Option<Snap
         server_version: fact(0),
         held,
     }))
+}
+
+/// Gives back the table that a session has read last, so that others may change it; what the session sees stays.
+pub(super) fn let_go(session: &mut Session) -> Result<(), SqlError> {
+    session.run("let a table go", &format!("ROLLBACK TO SAVEPOINT {MOMENT}"))
 }
 
 /// Ends what copies that were killed have left running in the server. Only while no copy is being made.

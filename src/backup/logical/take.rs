@@ -1,7 +1,7 @@
 //! Making a logical backup: sessions that see one moment write pieces of tables as files, and each file goes into the
 //! stream and away as soon as it is whole.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 const SPARE_BYTES: u64 = 64 << 20;
 /// How often another moment is tried where tables change.
 const TRY_COUNT: u64 = 5;
+/// What is read and written at once: small blocks wake the programs more often than they do anything.
+const BLOCK_BYTES: usize = 1 << 20;
 /// So many names are told, and how many more there are.
 const NAMED: usize = 5;
 
@@ -88,7 +90,7 @@ impl Work<'_> {
         let Seen { mut snapshot, index, schema, pieces } = self.see()?;
         let total = index.tables.iter().map(|table| table.bytes).sum();
         self.check_room(&pieces, total)?;
-        let note = note(&index, &schema, snapshot.held);
+        let note = note(&index, &schema, self.databases, snapshot.held);
 
         let private = Private::new()?;
         let row = programs(order, &private)?;
@@ -243,21 +245,27 @@ fn range(session: &mut Session, table: &Table) -> Result<Option<index::Range>, B
     let number = quote_identifier(number);
     let query = format!("SELECT CONVERT(MIN({number}), CHAR), CONVERT(MAX({number}), CHAR) FROM {}", table.shown());
     let rows = session.rows("measure a table", &query).map_err(|why| changed(table, why))?;
+    snapshot::let_go(session)?;
     let mut numbers = rows.into_iter().flatten().flatten().filter_map(|text| text.parse().ok());
     Ok(numbers.next().zip(numbers.next()))
 }
 
 /// Whether it is because somebody has changed the table since the snapshot.
 fn changed(table: &Table, why: SqlError) -> BackupError {
-    // ER_TABLE_DEF_CHANGED, ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR, ER_NO_SUCH_TABLE_IN_ENGINE.
-    if why.code().is_some_and(|code| [1412, 1146, 1054, 1932].contains(&code)) {
+    // ER_TABLE_DEF_CHANGED, ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR, ER_NO_SUCH_TABLE_IN_ENGINE; and what a session is told
+    // that stood in the way of a change on all members: ER_LOCK_DEADLOCK, ER_QUERY_INTERRUPTED.
+    if why.code().is_some_and(|code| [1412, 1146, 1054, 1932, 1213, 1317].contains(&code)) {
         return BackupError::TablesChanged { table: table.shown() };
     }
     BackupError::Table { table: table.shown(), source: why }
 }
 
-fn note(index: &Index, schema: &Schema, held: Duration) -> String {
-    let mut notes = vec![format!("commits were held for {} ms", held.as_millis())];
+fn note(index: &Index, schema: &Schema, databases: &[String], held: Duration) -> String {
+    let mut notes = Vec::new();
+    if !databases.is_empty() {
+        notes.push(format!("only of {}", named(databases)));
+    }
+    notes.push(format!("commits were held for {} ms", held.as_millis()));
     let others: Vec<String> = index.tables.iter().filter(|table| !table.is_in_snapshot()).map(Table::shown).collect();
     if !others.is_empty() {
         notes.push(format!("not of the same moment, because not InnoDB: {}", named(&others)));
@@ -333,7 +341,8 @@ fn write_pieces(mut session: Session, index: &Index, folder: &Path, shared: &Sha
     while let Some(piece) = shared.next() {
         let Some(table) = index.tables.get(piece.table) else { continue };
         let path = folder.join(piece.name.trim_start_matches(super::DATA));
-        match session.change("copy a table", &table.select(&piece, &path)) {
+        let rows = session.change("copy a table", &table.select(&piece, &path));
+        match rows.and_then(|rows| snapshot::let_go(&mut session).map(|()| rows)) {
             Ok(rows) => {
                 let written = Written { count: Count { name: piece.name, rows }, path };
                 if send.send(written).is_err() {
@@ -360,7 +369,7 @@ fn feed(
     filled: &Receiver<Written>,
     shared: &Shared,
 ) -> io::Result<()> {
-    let mut tar = tar::Builder::new(to);
+    let mut tar = tar::Builder::new(BufWriter::with_capacity(BLOCK_BYTES, to));
     let index = serde_json::to_vec(index).map_err(io::Error::other)?;
     add(&mut tar, INDEX, &index)?;
     for (name, text) in [(SCHEMA, &schema.schema), (TRIGGERS, &schema.triggers), (ACCOUNTS, &schema.accounts)] {
@@ -370,7 +379,7 @@ fn feed(
     for written in filled {
         let bytes = beside::size_opt(&written.path)?.unwrap_or(0);
         let file = beside::reader_opt(&written.path)?.ok_or(io::ErrorKind::NotFound)?;
-        tar.append_data(&mut header(bytes), &written.count.name, BufReader::with_capacity(1 << 18, file))?;
+        tar.append_data(&mut header(bytes), &written.count.name, BufReader::with_capacity(BLOCK_BYTES, file))?;
         beside::remove_passing(&written.path)?;
         end.pieces.push(written.count);
     }
@@ -383,7 +392,7 @@ fn feed(
     tar.into_inner()?.flush()
 }
 
-fn add(tar: &mut tar::Builder<Counted<'_>>, name: &str, bytes: &[u8]) -> io::Result<()> {
+fn add(tar: &mut tar::Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<()> {
     tar.append_data(&mut header(bytes.len() as u64), name, bytes)
 }
 
