@@ -3,14 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(clippy::disallowed_methods, reason = "the tests stand outside the charm and drive programs themselves")]
 
+#[path = "support/figure.rs"]
+mod figure;
 #[path = "backup_pages/server.rs"]
 mod server;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use figure::{figure, mean};
 use mariadb_galera::backup::store::{Directory, Store as _};
 use mariadb_galera::backup::stream::Cuts;
 use mariadb_galera::backup::take::take_cut;
@@ -409,41 +412,85 @@ fn speed_and_memory() {
         server.write_gigabyte();
         let key = identity();
         let recipient = recipient_of(&key).unwrap();
-        let login = server.login_file();
-        let target: PathBuf = place.path("plain");
+        let plain = place.path("plain");
         let line = format!(
             "mariadb-backup --defaults-file={} --backup --stream=xbstream 2>/dev/null | zstd -1 -q -T2 > {}",
-            login.display(),
-            target.display()
+            server.login_file().display(),
+            plain.display()
         );
-        for round in 0..3 {
-            let begin = Instant::now();
-            run("sh", &["-c", &line]);
-            println!(
-                "round {round}: baseline {:.2} s, {} MB",
-                begin.elapsed().as_secs_f64(),
-                fs::metadata(&target).unwrap().len() >> 20
-            );
+        let (mut baseline, mut taken, mut back) = (Vec::new(), [Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+        let (mut back_baseline, mut megabytes, mut peak) = (Vec::new(), 0.0, 0);
+        for _ in 0..3 {
+            baseline.push(timed(|| drop(run("sh", &["-c", &line]))));
             run("sync", &[]);
-            for recipient in [None, Some(recipient.as_str())] {
-                let store = place.path("bench-store");
-                let child = begin_in_a_process(place, &store, recipient);
+            back_baseline.push(timed(|| restored_by_hand(place, &plain)));
+            for (index, recipient) in [None, Some(recipient.as_str())].into_iter().enumerate() {
+                let path = place.path("bench-store");
+                let child = begin_in_a_process(place, &path, recipient);
                 let output = child.wait_with_output().unwrap();
                 let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                let taken = text.lines().find(|line| line.contains("TAKEN")).unwrap_or(&text);
-                println!("round {round}: encrypted {}: {taken}", recipient.is_some());
-                if round == 2 {
-                    let store = Directory::new(&store);
-                    let id = Catalogue::read(&store).unwrap().entries().last().unwrap().id.clone();
+                let words = text.lines().find_map(|line| line.split_once("TAKEN ")).unwrap().1;
+                let mut numbers =
+                    words.split(|c: char| !c.is_ascii_digit() && c != '.').filter(|word| !word.is_empty());
+                let mut next = || numbers.next().unwrap().parse::<f64>().unwrap();
+                taken[index].push(next());
+                (_, megabytes, peak) = (next(), next(), peak.max(next() as u64 >> 10));
+                let store = Directory::new(&path);
+                let id = Catalogue::read(&store).unwrap().entries().last().unwrap().id.clone();
+                back[index].push(timed(|| {
                     let key = recipient.map(|_| key.as_str());
-                    let (begin, into) = (Instant::now(), place.path("bench-back"));
-                    bring_back(&store, &chain_of(&store, &id), key, &into, &mut quiet()).unwrap();
-                    println!("brought back in {:.2} s, {}", begin.elapsed().as_secs_f64(), peak_memory());
-                    fs::remove_dir_all(&into).unwrap();
-                }
-                fs::remove_dir_all(&store).unwrap();
+                    bring_back(&store, &chain_of(&store, &id), key, &place.path("back"), &mut quiet()).unwrap();
+                    drop(Server::on(place, "back", false));
+                }));
+                fs::remove_dir_all(place.path("back")).unwrap();
+                fs::remove_dir_all(&path).unwrap();
                 run("sync", &[]);
             }
         }
+        let per_second = |times: &[f64]| format!("{:.0} MB/s ({:.1} s)", megabytes / mean(times), mean(times));
+        let of = format!("{megabytes:.0} MB, mean of 3");
+        for (index, how) in ["", ", encrypted"].into_iter().enumerate() {
+            let ratio = mean(&baseline) / mean(&taken[index]);
+            figure(
+                &format!("full backup with checksums{how}, {of}"),
+                &per_second(&taken[index]),
+                &format!(
+                    "mariadb-backup --stream \\| zstd -1 -T2 > file: {}, {ratio:.2} of its throughput; at least 0.9 promised",
+                    per_second(&baseline)
+                ),
+                Some(ratio >= 0.9),
+            );
+        }
+        figure("its own memory at the most", &format!("{peak} MiB"), "at most 64 MiB promised", Some(peak <= 64));
+        for (index, how) in ["", ", encrypted"].into_iter().enumerate() {
+            let ratio = mean(&back_baseline) / mean(&back[index]);
+            figure(
+                &format!("restore to a running server, all checksums compared{how}, {of}"),
+                &format!("{:.1} s", mean(&back[index])),
+                &format!(
+                    "zstd -d \\| mbstream -x, prepare, start: {:.1} s, {ratio:.2} times as fast; at least as fast promised",
+                    mean(&back_baseline)
+                ),
+                Some(ratio >= 1.0),
+            );
+        }
     });
+}
+
+fn timed(work: impl FnOnce()) -> f64 {
+    let begin = Instant::now();
+    work();
+    begin.elapsed().as_secs_f64()
+}
+
+/// From the file to a server that answers, as one would do it by hand.
+fn restored_by_hand(place: &Workplace, file: &Path) {
+    let into = place.path("back");
+    fs::create_dir(&into).unwrap();
+    let path = into.display();
+    run("sh", &["-c", &format!("zstd -q -d -c {} | mbstream -x -C {path}", file.display())]);
+    run("mariadb-backup", &["--prepare", &format!("--target-dir={path}"), "--use-memory=96M"]);
+    run("chown", &["-R", "mysql:mysql", &path.to_string()]);
+    drop(Server::on(place, "back", false));
+    fs::remove_dir_all(&into).unwrap();
 }

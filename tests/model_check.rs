@@ -46,6 +46,9 @@ enum Event {
     Stalls(Unit),
     ByHand(Unit),
     Force(Unit),
+    /// By this unit, or taken back.
+    Restore(Option<Unit>),
+    Confirm,
     Add(Unit),
     Remove(Unit),
     Gone(Unit),
@@ -75,6 +78,9 @@ impl fmt::Display for Event {
             Self::Stalls(u) => write!(f, "{u}: has waited for long"),
             Self::ByHand(u) => write!(f, "{u}: a person restarts the cluster from here by hand"),
             Self::Force(u) => write!(f, "{u}: a person runs bootstrap-cluster force=true"),
+            Self::Restore(Some(u)) => write!(f, "a person goes back to a backup that {u} has"),
+            Self::Restore(None) => write!(f, "a person takes the restore back"),
+            Self::Confirm => write!(f, "a person lets go of what was put aside"),
             Self::Add(u) => write!(f, "{u} is added"),
             Self::Remove(u) => write!(f, "{u} is removed"),
             Self::Gone(u) => write!(f, "{u} is gone"),
@@ -99,6 +105,7 @@ struct Budget {
     removals: u8,
     hands: u8,
     forces: u8,
+    restores: u8,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -172,6 +179,10 @@ impl State {
             let idle = m.hook.is_none() && w.leader.as_ref() == Some(&u());
             if left.forces > 0 && idle && m.node.server.primary().is_none() && nobody_starts {
                 events.push(Event::Force(u()));
+            }
+            if left.restores > 0 && idle {
+                events.extend([Event::Restore(None), Event::Confirm]);
+                events.extend(w.machines.keys().cloned().map(|by| Event::Restore(Some(by))));
             }
             if left.removals > 0 && !m.leaving && w.planned().len() > 1 {
                 events.push(Event::Remove(u()));
@@ -256,6 +267,8 @@ impl State {
                 (machine.seqno, machine.saved_view) = (0, None);
                 (machine.node.answer, machine.turns) = (None, Vec::new());
                 (machine.node.last_view, machine.node.aside) = (LastView::default(), Vec::new());
+                (machine.node.brought, machine.brought) = (None, None);
+                machine.asides.clear();
                 w.give_power(u);
             }
             Event::Cut(u) => {
@@ -285,6 +298,17 @@ impl State {
             Event::Force(u) => {
                 if w.force(u) {
                     left.forces -= 1;
+                }
+            }
+            Event::Restore(by) => {
+                let leader = w.leader.clone().filter(|leader| w.machines.contains_key(leader));
+                if leader.is_some_and(|leader| w.go_back(&leader, by.as_ref()).is_ok()) {
+                    left.restores -= 1;
+                }
+            }
+            Event::Confirm => {
+                if w.confirm() {
+                    left.restores -= 1;
                 }
             }
             Event::Add(u) => {
@@ -455,6 +479,18 @@ fn three_units_stay_one_cluster() {
     checked.search(
         "formed, a person restarts by force what is cut off",
         cut_off(3, Budget { forces: 1, writes: 1, kills: 1, ..Budget::default() }),
+    );
+    checked.search(
+        "formed, a person goes back to a backup, and takes it back",
+        formed(3, Budget { restores: 2, writes: 2, leaders: 1, ..Budget::default() }),
+    );
+    checked.search(
+        "formed, a person goes back to a backup, power is cut, hooks are killed and refused",
+        formed(2, Budget { restores: 2, power: 1, kills: 1, refusals: 1, writes: 1, ..Budget::default() }),
+    );
+    checked.search(
+        "formed, a person goes back to a backup while a unit is added",
+        formed(2, Budget { restores: 2, adds: 1, leaders: 1, writes: 1, ..Budget::default() }),
     );
     checked.search(
         "formed, units come and go",

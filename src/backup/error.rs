@@ -28,6 +28,11 @@ pub enum BackupError {
     /// The copy and a change of tables waited for each other.
     #[error("cannot copy the server's data beside a change of tables that waited for the copy; try again")]
     GaveWay { source: CommandError },
+    /// The redo log was written over before it was read.
+    #[error(
+        "cannot copy the server's data: more was written meanwhile than its redo log holds; try again when less is written, or use another profile than testing, whose redo log is small"
+    )]
+    Outrun,
     /// No such backup.
     #[error("cannot find a backup {id} in {store}")]
     Unknown { id: String, store: String },
@@ -144,6 +149,7 @@ impl BackupError {
             | Self::Machine(_)
             | Self::Program { .. }
             | Self::GaveWay { .. }
+            | Self::Outrun
             | Self::Unknown { .. }
             | Self::Unfinished { .. }
             | Self::Partial { .. }

@@ -108,8 +108,23 @@ pub fn take_cut(
     let base = base::choose(&catalogue, order)?;
     let total = tree::bytes(&order.datadir, &base::is_not_copied)?;
     base::check_room(store, &catalogue, order, &base, total)?;
+    let told = &mut Told { total, told };
+    match attempted(store, order, cuts, &base, told) {
+        // A burst of writes; what follows may be slower.
+        Err(BackupError::Outrun) => attempted(store, order, cuts, &base, told),
+        result => result,
+    }
+}
+
+fn attempted(
+    store: &dyn Store,
+    order: &Order,
+    cuts: Cuts,
+    base: &Base,
+    told: &mut Told<'_>,
+) -> Result<Manifest, BackupError> {
     let mut attempt = Attempt::begin(store, order, base.kind())?;
-    match copy(store, order, cuts, &base, &mut attempt, &mut Told { total, told }) {
+    match copy(store, order, cuts, base, &mut attempt, told) {
         Ok(manifest) => {
             attempt.finish(&manifest)?;
             Ok(manifest)
@@ -240,6 +255,8 @@ fn pump(
     pumped.map_err(|why| match why {
         Broken::Store(why) => BackupError::Store(why),
         Broken::Programs(why) if watch.gave_way() => BackupError::GaveWay { source: concise(why) },
+        // mariadb-backup 10.11: "Try increasing the innodb_log_file_size".
+        Broken::Programs(why) if why.stderr().contains("innodb_log_file_size") => BackupError::Outrun,
         Broken::Programs(why) => BackupError::Program { what: WHAT, source: concise(why) },
     })
 }

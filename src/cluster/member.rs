@@ -12,6 +12,7 @@ use super::observation::{
 };
 use super::recovery;
 use super::report::{DbInit, Galera, Holds, LocalState, Report, Server};
+use super::restore;
 use super::state::State;
 
 /// Decides this unit's share; the leader's is added elsewhere.
@@ -353,7 +354,9 @@ fn running(o: &Observation, galera: &Galera, expected: &ClusterUuid, first_time:
             if let Some(generation) = formation::to_settle(o) {
                 steps.push(Step::SettleCredentials { generation });
             }
-            let state = if galera.state == LocalState::Donor {
+            let state = if restore::has_just_begun(o) {
+                State::Restoring { by: o.me.clone(), missing: Vec::new(), chosen: true }
+            } else if galera.state == LocalState::Donor {
                 State::Donor { size: galera.size }
             } else {
                 State::Synced {

@@ -147,6 +147,14 @@ pub(super) fn decide(o: &Observation, entry: &JournalEntry, recovery: &Recovery)
     }
 }
 
+/// Whether this unit serves restored data of which the leader has not written down yet that it is the application's.
+pub(super) fn has_just_begun(o: &Observation) -> bool {
+    let known = o.juju.app.history.as_ref().map_or(Epoch::default(), |history| history.branch);
+    let here = o.node.journal.entry().map_or(Epoch::default(), |entry| entry.branch);
+    let open = o.juju.app.recovery.as_ref();
+    here > known && open.is_some_and(|recovery| recovery.cause == Cause::Restore && recovery.epoch == here)
+}
+
 /// Members that have not said that they have stopped.
 fn unanswered(o: &Observation, recovery: &Recovery) -> Vec<Unit> {
     let answered = |report: &Report| report.answer.as_ref().is_some_and(|answer| answer.epoch == recovery.epoch);

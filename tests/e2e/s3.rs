@@ -32,7 +32,7 @@ pub(crate) fn and_a_second_deployment(m: &Model, app: &str, other: &str) {
         &unit(0),
         "CREATE DATABASE shop; CREATE TABLE shop.orders (id INT PRIMARY KEY); INSERT INTO shop.orders VALUES (1), (2), (3);
          CREATE TABLE shop.filler (id INT PRIMARY KEY AUTO_INCREMENT, text VARBINARY(8000));
-         INSERT INTO shop.filler (text) SELECT RANDOM_BYTES(4000) FROM shop.seq_1_to_40000",
+         INSERT INTO shop.filler (text) SELECT RANDOM_BYTES(1024) FROM shop.seq_1_to_150000",
     )
     .unwrap();
     let bad = secret(m, &[app], "bad-keys", &format!("access-key={ACCESS_KEY}"), "secret-key=wrong");

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: every number in docs/benchmarks.md comes from here.
 
 mod archive;
+mod backups;
 mod formation;
 mod hook;
 mod hooks_count;
@@ -40,6 +41,8 @@ enum Section {
     HooksCount,
     /// Coming back after a crash, after a full outage, and the agent's cost at rest
     Recovery,
+    /// Making backups and bringing them back, and what clients notice of it
+    Backups,
     /// How fast the model check and the simulation are
     Search,
 }
@@ -69,6 +72,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
             Section::Formation => formation::measure(),
             Section::HooksCount => hooks_count::measure(),
             Section::Recovery => recovery::measure(),
+            Section::Backups => backups::measure(),
             Section::Search => search::measure(),
         };
         rows.extend(measured.with_context(|| format!("cannot measure {section:?}"))?);
