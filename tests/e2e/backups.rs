@@ -17,11 +17,12 @@ pub(crate) fn and_restores(m: &Model, app: &str) {
     let shown = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
     let password = shown["password"].as_str().unwrap().to_owned();
     let id = made_under_load(m, app, &units, &password);
+    let logical = some_databases_come_back(m, &units);
     are_made_by_themselves(m, app, &units, &password);
     let restored = comes_back_in_place(m, app, &units, &id, &first);
     is_taken_back(m, app, &units, &first, &restored);
     refuses_what_is_damaged(m, app, &units, &id);
-    survives_a_kill(m, app, &units, &id);
+    survives_a_kill(m, app, &units, &logical);
 }
 
 fn address(m: &Model, app: &str, unit: &str) -> IpAddr {
@@ -66,6 +67,29 @@ fn made_under_load(m: &Model, app: &str, units: &[String], password: &str) -> St
     let synced = m.attempt(&["run", &units[1], "backup", "type=weekly"]);
     m.hold(!synced.ok, "a type that is none is refused");
     id
+}
+
+/// One database goes, and comes back into the running cluster. Returns the id of a logical backup of everything.
+fn some_databases_come_back(m: &Model, units: &[String]) -> String {
+    m.step("logical backups");
+    let wrong = m.attempt(&["run", &units[1], "backup", "type=logical", "databases=nothing"]);
+    m.hold(!wrong.ok, "a database that is not there is refused");
+    let some = m.run(&units[1], &["backup", "type=logical", "databases=shop"]);
+    let some = format!("backup-id={}", text(&some["backup-id"]));
+    let refused = m.attempt(&["run", &units[1], "restore", &some]);
+    m.hold(
+        !refused.ok && refused.err.contains("already: shop"),
+        &format!("what is there is not touched: {}", refused.err),
+    );
+    m.sql(&units[0], "DROP DATABASE shop").unwrap();
+    let elsewhere = m.attempt(&["run", &units[2], "restore", &some]);
+    m.hold(elsewhere.err.contains(&format!("juju run {}", units[1])), "another unit names the one that has it");
+    let loaded = m.run(&units[1], &["restore", &some]);
+    m.hold(text(&loaded["databases"]) == "shop", &format!("the database is loaded: {loaded}"));
+    m.hold(orders(m, units) == ["3", "3", "3"], &format!("it is back everywhere: {:?}", orders(m, units)));
+    let all = m.run(&units[1], &["backup", "type=logical", "verify=true"]);
+    m.hold(text(&all["verified"]).contains("tables with"), &format!("one of everything, proved: {all}"));
+    text(&all["backup-id"]).to_owned()
 }
 
 /// What is listed of those that were planned.
