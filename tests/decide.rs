@@ -7,7 +7,9 @@ mod support;
 
 use std::fmt::Write as _;
 
-use mariadb_galera::cluster::{Holds, Journal, NoRestore, Server, Unit, judge, sentence};
+use mariadb_galera::cluster::{
+    Bringing, Brought, Epoch, Holds, Journal, NoRestore, Server, Unit, decide, judge, sentence,
+};
 use support::planned::Schedule;
 use support::world::{End, World, unit};
 
@@ -24,6 +26,20 @@ fn stories() {
         told += 1;
     }
     assert!(told > 0, "no stories found");
+}
+
+/// A process that dies at once changes nothing that anybody has seen.
+#[test]
+fn a_process_that_was_begun_is_looked_for() {
+    let (mut world, db) = (World::default(), unit("db/0"));
+    world.add(&db);
+    world.settle();
+    world.go_back(&db, Some(&db)).unwrap();
+    let brought = |result| Some(Brought { epoch: Epoch(2), result });
+    world.machine(&db).node.brought = brought(Bringing::Interrupted);
+    assert_eq!(decide(&world.observe(&db)).look_again_s, Some(5));
+    world.machine(&db).node.brought = brought(Bringing::Working);
+    assert_eq!(decide(&world.observe(&db)).look_again_s, None);
 }
 
 fn tell(text: &str) -> String {

@@ -32,6 +32,9 @@ pub use restore::{Bringing, Brought, Ended, NoRestore, Replaced, Restore, Source
 pub use schedule::{Calendar, Due, Made, Making, MakingResult, Order, Plan, Ran};
 pub use state::State;
 
+/// After so many seconds a process that was begun is looked for.
+const LOOK_AT_PROCESS_S: u32 = 5;
+
 /// Decides what this unit does now. Total: it always has an answer, and waiting is an answer.
 ///
 /// The order matters: what forbids everything else comes first (leaving, a volume that is not ours, options that do
@@ -40,6 +43,11 @@ pub fn decide(observation: &Observation) -> Decision {
     let mut decision = member::decide(observation);
     if decision.state.permits_leading() {
         let beside = restore::beside(observation).or_else(|| schedule::beside(observation));
+        if beside.is_some() {
+            // Begun, it is a process that may die before anybody has seen it at work.
+            let soon = decision.look_again_s.map_or(LOOK_AT_PROCESS_S, |s| s.min(LOOK_AT_PROCESS_S));
+            decision.look_again_s = Some(soon);
+        }
         decision.steps.extend(beside);
     }
     if decision.state.permits_leading() {

@@ -82,7 +82,7 @@ fn one(m: &Model, app: &str, units: &[String], id: &str, round: u64, victim: &st
         let kill = format!("timeout 60 bash -c \"{}\"", kill.replace('"', "\\\""));
         let killed = scope.spawn(move || m.attempt(&["ssh", victim, &kill]).ok);
         // It takes a moment to be there.
-        std::thread::sleep(Duration::from_millis(300));
+        std::thread::sleep(Duration::from_millis(1_500));
         let asked = m.attempt(&["run", &leader, "restore", &format!("backup-id={id}")]);
         (asked.ok, killed.join().unwrap())
     });
