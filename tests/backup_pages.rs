@@ -365,6 +365,37 @@ fn a_full_store() {
 }
 
 #[test]
+fn the_server_ends_in_the_middle() {
+    scenario("the_server_ends", |place| {
+        let mut server = Server::first(place, false);
+        server.write_noise(150);
+        let path = place.path("store");
+        let store = Directory::new(&path);
+        // A file that is on its way has another name.
+        let begun = || run("find", &[path.to_str().unwrap(), "-name", "data.*", "-size", "+4M"]);
+        let made = std::thread::scope(|scope| {
+            let (order, into) = (server.order(), Directory::new(&path));
+            let taken = scope.spawn(move || take(&into, &order, &mut quiet()));
+            let begin = Instant::now();
+            while !path.exists() || begun().is_empty() {
+                assert!(begin.elapsed() < Duration::from_secs(30) && !taken.is_finished(), "too quick");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            server.sql("SHUTDOWN");
+            taken.join().unwrap()
+        });
+        let why = made.unwrap_err();
+        println!("seen: {}", why.in_words());
+        let catalogue = Catalogue::read(&store).unwrap();
+        let [entry] = catalogue.entries() else { panic!("{catalogue:?}") };
+        assert!(matches!(&entry.shape, Shape::Failed(failed) if failed.reason == why.in_words()), "{:?}", entry.shape);
+        assert_eq!(store.list("").unwrap().len(), 1, "only the reason is left");
+        server.restart();
+        take(&store, &server.order(), &mut quiet()).unwrap();
+    });
+}
+
+#[test]
 fn another_data_directory_and_other_trouble() {
     scenario("another_data_directory", |place| {
         let mut server = Server::first(place, false);
