@@ -49,7 +49,8 @@ pub(in crate::backup) fn take(
     told: &mut dyn FnMut(Progress),
 ) -> Result<Manifest, BackupError> {
     let mut session = Session::open_at(&order.socket.to_string_lossy(), ANSWER_LIMIT)?;
-    index::check(&index::databases(&mut session)?, databases)?;
+    let there = index::databases(&mut session).map_err(|why| in_the_way(why.into()))?;
+    index::check(&there, databases)?;
     snapshot::end_orphans(&mut session)?;
     let staging = Staging::of(&mut session, &order.datadir, "dump")?;
     let mut attempt = Attempt::begin(store, order, Kind::Logical)?;
@@ -134,7 +135,7 @@ impl Work<'_> {
         let mut again = 0;
         loop {
             again += 1;
-            match self.see_once() {
+            match self.see_once().map_err(in_the_way) {
                 Err(BackupError::TablesChanged { .. }) if again < TRY_COUNT => {
                     clock::sleep(Duration::from_millis(200 * again));
                 }
@@ -252,12 +253,24 @@ fn range(session: &mut Session, table: &Table) -> Result<Option<index::Range>, B
 
 /// Whether it is because somebody has changed the table since the snapshot.
 fn changed(table: &Table, why: SqlError) -> BackupError {
-    // ER_TABLE_DEF_CHANGED, ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR, ER_NO_SUCH_TABLE_IN_ENGINE; and what a session is told
-    // that stood in the way of a change on all members: ER_LOCK_DEADLOCK, ER_QUERY_INTERRUPTED.
-    if why.code().is_some_and(|code| [1412, 1146, 1054, 1932, 1213, 1317].contains(&code)) {
+    // ER_TABLE_DEF_CHANGED, ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR, ER_NO_SUCH_TABLE_IN_ENGINE.
+    if why.code().is_some_and(|code| [1412, 1146, 1054, 1932].contains(&code)) || is_in_the_way(&why) {
         return BackupError::TablesChanged { table: table.shown() };
     }
     BackupError::Table { table: table.shown(), source: why }
+}
+
+/// What a session is told that stood in the way of a change on all members: ER_LOCK_DEADLOCK, ER_QUERY_INTERRUPTED.
+fn is_in_the_way(why: &SqlError) -> bool {
+    why.code().is_some_and(|code| [1213, 1317].contains(&code))
+}
+
+/// Whoever lists tables may be in the way too.
+fn in_the_way(why: BackupError) -> BackupError {
+    if matches!(&why, BackupError::Sql(source) if is_in_the_way(source)) {
+        return BackupError::TablesChanged { table: "the tables".to_owned() };
+    }
+    why
 }
 
 fn note(index: &Index, schema: &Schema, databases: &[String], held: Duration) -> String {
