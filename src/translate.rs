@@ -133,7 +133,8 @@ pub fn calendar(model: &mut Model) {
         .calendars()
         .filter_map(|(option, text)| match calendar::next(text, now_s) {
             Err(CalendarError::Invalid(why)) => Some(no_calendar(option, text, &why)),
-            Ok(_) | Err(_) => None,
+            Ok(None) => Some(no_calendar(option, text, "it will never come")),
+            Ok(Some(_)) | Err(_) => None,
         })
         .collect();
     if !bad.is_empty() {
@@ -157,7 +158,7 @@ fn due(model: &Model, planned: &planned::Options, schedule: &str) -> Result<Due,
     let since_s = if plan.since_s > now_s.saturating_add(SET_BACK_S) { now_s } else { plan.since_s };
     let passed =
         |text: &str, since_s| Ok::<_, CalendarError>(calendar::next(text, since_s)?.is_some_and(|at| at <= now_s));
-    let now = model.juju.app.plan.is_some() && passed(schedule, since_s)?;
+    let now = plan.is_on() && passed(schedule, since_s)?;
     let full = match &planned.fulls {
         None => true,
         Some(_) if plan.full_s == 0 => true,

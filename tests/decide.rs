@@ -85,6 +85,8 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
         "undo-restore" => return said(world.go_back(&unit(words[0]), None)),
         "confirm-restore" => return if world.confirm() { "confirmed\n".to_owned() } else { "nothing\n".to_owned() },
         "schedule" => {
+            // A wall clock does not begin at zero.
+            world.now_s = world.now_s.max(1);
             let hours = |text: &str| text.parse().unwrap();
             world.schedule = (words[0] != "none").then(|| Schedule {
                 every_h: hours(words[0]),

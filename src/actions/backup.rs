@@ -1,6 +1,6 @@
 //! `backup`, also `create-backup`: the unit's data into the store, now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -52,7 +52,10 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
 /// What kind of backup, and of what.
 fn wanted(params: &BTreeMap<String, Value>) -> anyhow::Result<Wanted> {
     let databases = super::text(params, "databases", "").split(',').map(str::trim).filter(|name| !name.is_empty());
-    let databases: Vec<String> = databases.map(ToOwned::to_owned).collect();
+    let databases: BTreeSet<String> = databases.map(ToOwned::to_owned).collect();
+    if params.contains_key("databases") && databases.is_empty() {
+        anyhow::bail!("databases names none: leave it out for all of them");
+    }
     let kind = super::text(params, "type", "full");
     if kind != "logical" && params.contains_key("databases") {
         anyhow::bail!("databases is for type=logical: a {kind} backup is of all data");
@@ -60,7 +63,7 @@ fn wanted(params: &BTreeMap<String, Value>) -> anyhow::Result<Wanted> {
     match kind {
         "full" => Ok(Wanted::Full),
         "incremental" => Ok(Wanted::Incremental),
-        "logical" => Ok(Wanted::Logical { databases }),
+        "logical" => Ok(Wanted::Logical { databases: databases.into_iter().collect() }),
         other => anyhow::bail!("type {other:?} is not full, incremental or logical"),
     }
 }
@@ -121,7 +124,12 @@ impl Told {
             Phase::Preparing => "preparing",
             Phase::Checking => "checking",
         };
-        let line = format!("{}: {doing} {percent} % ({})", self.what, backups::size(progress.done));
+        // Of checking and preparing tables and steps are counted.
+        let amount = match progress.phase {
+            Phase::Copying | Phase::Reading => format!(" ({})", backups::size(progress.done)),
+            Phase::Loading | Phase::Preparing | Phase::Checking => String::new(),
+        };
+        let line = format!("{}: {doing} {percent} %{amount}", self.what);
         // Nobody may be listening any more.
         let _told = action::log(&line);
         if let Some(status) = &self.status {

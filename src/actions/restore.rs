@@ -11,7 +11,9 @@ use crate::cluster::{self, Commit, Observation, Restore, Source, Unit};
 use crate::mariadb::{Paths, SOCKET};
 use crate::model::observe::Model;
 use crate::model::publish;
-use crate::node::{observe, shown};
+use crate::node::backups::{self, Listed};
+use crate::node::stores::archive;
+use crate::node::{live, observe, shown};
 use crate::translate;
 
 /// Results `restore` (its number), `backup-id`, `unit` (who brings it back) and `message`.
@@ -22,7 +24,8 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
         return Ok(loaded);
     }
     let (model, o) = leader("restore")?;
-    let unit = who_has(&model, id)?;
+    let (unit, bytes) = who_has(&model, id)?;
+    check_room(&o, bytes)?;
     let decided = cluster::restore(&o, Source::Backup(id.to_owned()), &unit)?;
     decide(&model, &decided)?;
     Ok(BTreeMap::from([
@@ -70,9 +73,15 @@ fn load_some(id: &str) -> anyhow::Result<Option<BTreeMap<String, Value>>> {
     ])))
 }
 
-/// Results `restore`, `unit`, `position` and `message`.
+/// Results `restore`, `unit`, `position` and `message`; of one that is called off before it has begun, the last of them.
 pub(super) fn undo() -> anyhow::Result<BTreeMap<String, Value>> {
     let (model, o) = leader("undo-restore")?;
+    if let Some(commits) = cluster::call_off(&o) {
+        publish::commit(&model, &commits)?;
+        shown::look_soon(&Paths::default())?;
+        let message = "the restore that was under way is called off: everything stays as it is";
+        return Ok(BTreeMap::from([("message".to_owned(), message.into())]));
+    }
     let decided = cluster::undo(&o)?;
     let position = o.juju.app.history.as_ref().and_then(|history| history.replaced.as_ref());
     let position = position.map(|replaced| replaced.position.to_string()).unwrap_or_default();
@@ -116,10 +125,20 @@ fn leader(action: &str) -> anyhow::Result<(Model, Observation)> {
 }
 
 /// The unit that can bring it back: this one, if it reaches it; else the one whose archive has it.
-fn who_has(model: &Model, id: &str) -> anyhow::Result<Unit> {
+/// And how many bytes its data have.
+fn who_has(model: &Model, id: &str) -> anyhow::Result<(Unit, u64)> {
     let (listed, silent) = list_backups::everywhere(model)?;
     let me = model.me.to_string();
-    let mut found: Vec<_> = listed.into_iter().filter(|backup| backup.id == id).collect();
+    let mut found: Vec<_> = listed.iter().filter(|backup| backup.id == id).collect();
+    let keepers: BTreeSet<&str> = found.iter().filter(|b| b.is_usable()).map(|b| b.kept_by.as_str()).collect();
+    if keepers.len() > 1 {
+        let keepers = keepers.into_iter().map(|kept_by| if kept_by.is_empty() { "the bucket" } else { kept_by });
+        anyhow::bail!(
+            "several backups are called {id}, kept by {}: which one is meant cannot be told; remove the folder {id} of the others below {}",
+            keepers.collect::<Vec<_>>().join(", "),
+            archive().display()
+        );
+    }
     found.sort_by_key(|backup| (!backup.is_usable(), !(backup.kept_by.is_empty() || backup.kept_by == me)));
     match found.first() {
         Some(backup) if !backup.is_usable() => anyhow::bail!("the backup {id} cannot be restored: {}", backup.status),
@@ -128,14 +147,50 @@ fn who_has(model: &Model, id: &str) -> anyhow::Result<Unit> {
             backup.databases.join(", "),
             backup.kept_by
         ),
-        Some(backup) if backup.kept_by.is_empty() => Ok(model.me.clone()),
-        Some(backup) => backup.kept_by.parse().map_err(anyhow::Error::msg),
+        Some(backup) => {
+            let unit = if backup.kept_by.is_empty() { &me } else { &backup.kept_by };
+            Ok((unit.parse().map_err(anyhow::Error::msg)?, chain_bytes(&listed, backup)))
+        }
         None if silent.is_empty() => anyhow::bail!("there is no backup {id}: list-backups shows what there is"),
         None => anyhow::bail!(
             "no backup {id} is known here, and not everybody could be asked ({}): list-backups shows what there is",
             silent.join("; ")
         ),
     }
+}
+
+/// Of a backup and what it builds on.
+fn chain_bytes(listed: &[Listed], backup: &Listed) -> u64 {
+    let (mut bytes, mut last) = (backup.raw_bytes, backup);
+    // Names of parents are older, so this ends.
+    while let Some(parent) = listed
+        .iter()
+        .find(|other| Some(&other.id) == last.parent.as_ref() && other.kept_by == last.kept_by && other.id < last.id)
+    {
+        (bytes, last) = (bytes + parent.raw_bytes, parent);
+    }
+    bytes
+}
+
+/// Every member keeps what it has, beside the data that it receives. One that does not say how much room it has may be away,
+/// and is looked at when it joins.
+fn check_room(o: &Observation, bytes: u64) -> anyhow::Result<()> {
+    let members = o.reports().into_iter().filter_map(|(unit, report)| Some((unit, report?.address?)));
+    let members: Vec<_> = members.collect();
+    let free: Vec<_> = std::thread::scope(|scope| {
+        let asked: Vec<_> =
+            members.into_iter().map(|(unit, address)| (unit, scope.spawn(move || live::primary(address)))).collect();
+        asked.into_iter().filter_map(|(unit, said)| Some((unit, said.join().ok()??.free_bytes?))).collect()
+    });
+    for (unit, free) in free {
+        anyhow::ensure!(
+            free >= bytes,
+            "{unit} has {} of room on its data volume, and the restored data need {} beside what is there: make room first",
+            backups::size(free),
+            backups::size(bytes)
+        );
+    }
+    Ok(())
 }
 
 fn decide(model: &Model, decided: &Restore) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! What a backup builds on: another one of the same data directory, or nothing. And whether there is room for it.
 
+use std::collections::BTreeSet;
+
 use super::catalogue::{Catalogue, Entry};
 use super::error::BackupError;
 use super::manifest::{Kind, Manifest};
@@ -86,6 +88,12 @@ fn suits(catalogue: &Catalogue, order: &Order, incarnation: Option<&str>, id: &s
     }
     if made.id >= clock::now().to_string() {
         return Err(format!("{id} is from the future: a clock was set back"));
+    }
+    let of = |recipients: &[String]| recipients.iter().cloned().collect::<BTreeSet<String>>();
+    if of(&order.recipients)
+        != made.encryption.as_ref().map(|encryption| of(&encryption.recipients)).unwrap_or_default()
+    {
+        return Err(format!("{id} is encrypted for others than now"));
     }
     let Some(lsn) = made.lsn else { return Err(format!("{id} does not say where it ends")) };
     Ok(Base::Parent { id: id.to_owned(), lsn: lsn.to })

@@ -260,7 +260,21 @@ fn prepare(made: &Manifest, path: &Path, changes: Option<&Path>) -> Result<(), B
     if let Some(changes) = changes {
         command = command.arg(format!("--incremental-dir={}", changes.display()));
     }
-    Row::of(command).alone().and_then(|running| running.finish()).map_err(|why| blame(made, "prepared", why))
+    Row::of(command).alone().and_then(|running| running.finish()).map_err(|why| match is_tight(made, path) {
+        true => {
+            BackupError::Program { what: "prepare a backup with so little room left on the disk", source: concise(why) }
+        }
+        false => blame(made, "prepared", why),
+    })
+}
+
+/// What programs say of a full disk.
+const NO_ROOM: [&str; 5] = ["No space left", "Errcode: 28", "errno: 28", "error 28", "is full"];
+
+/// Where little room is left, a failure says nothing about the backup: the engine calls files corrupt that it could not
+/// make larger, and says why long before its last words.
+pub(super) fn is_tight(made: &Manifest, path: &Path) -> bool {
+    machine::disk_space(path).is_ok_and(|space| space.free < made.raw_bytes.max(64 << 20))
 }
 
 /// Whether it is the backup's fault that a program failed, or the key's, or this machine's.
@@ -270,7 +284,7 @@ pub(super) fn blame(made: &Manifest, what: &'static str, why: CommandError) -> B
     let here = |why| BackupError::Program { what: what_here, source: concise(why) };
     match &why {
         CommandError::Failed { command, code, signal, stderr } => {
-            let disk = ["No space left", "Errcode: 28", "errno: 28"].iter().any(|text| stderr.contains(text));
+            let disk = NO_ROOM.iter().any(|text| stderr.contains(text));
             if command.starts_with("age ") && stderr.contains("no identity matched") {
                 return BackupError::WrongIdentity { id };
             }

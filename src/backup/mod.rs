@@ -29,7 +29,7 @@ pub use key::{check_recipients, recipient_of};
 pub use logical::{Live, Loaded, clean_up_load, load};
 pub use manifest::{Kind, Manifest, Proof};
 pub use retention::Keep;
-pub use take::{Order, Wanted, take};
+pub use take::{LOCK, Order, Wanted, take};
 pub use verify::{check, prove};
 
 /// How far it is.

@@ -26,6 +26,8 @@ use crate::host::pipe::{Outflow, Row};
 use crate::host::{Command, FileError, file, tree};
 use crate::mariadb::Paths;
 
+/// Held in the run directory while a backup is made.
+pub const LOCK: &str = "backup.lock";
 /// For the lock that one backup at a time holds.
 const LOCK_LIMIT: Duration = Duration::from_millis(500);
 /// Uploads that began longer ago are nobody's.
@@ -91,7 +93,7 @@ pub fn take_cut(
     private::make_run(&run)?;
     // Held until the process ends, in whatever way: so those of this unit that are unfinished have no writer.
     // A program that another thread starts at this moment has a copy of the last one's lock until it runs.
-    let _lock = file::lock(run.join("backup.lock"), LOCK_LIMIT).map_err(|why| match why {
+    let _lock = file::lock(run.join(LOCK), LOCK_LIMIT).map_err(|why| match why {
         FileError::Locked { .. } => BackupError::Busy,
         FileError::Io { .. } | FileError::NoSuchName { .. } => BackupError::File(why),
     })?;

@@ -191,8 +191,8 @@ pub enum Commit {
     EndRestore(Ended),
     /// The decision to go back has come to nothing long enough ago.
     ForgetEnded,
-    /// Planned backups; `None` when there is no schedule any more.
-    Plan(Option<Plan>),
+    /// What is remembered of planned backups.
+    Plan(Plan),
     /// Older passwords are no longer accepted.
     CredentialsSettled {
         /// Up to this generation.
@@ -235,14 +235,14 @@ impl fmt::Display for Commit {
             Self::EndRestore(Ended { to, problem: None, .. }) => write!(f, "{to} is restored"),
             Self::EndRestore(Ended { to, problem: Some(why), .. }) => write!(f, "{to} is not restored: {why}"),
             Self::ForgetEnded => f.write_str("forget the restore that came to nothing"),
-            Self::Plan(None) => f.write_str("no backups are planned any more"),
-            Self::Plan(Some(Plan { order: Some(order), .. })) => write!(f, "order a planned {order}"),
-            Self::Plan(Some(Plan { last: Some(ran), .. })) => match (&ran.made.id, &ran.made.problem) {
+            Self::Plan(plan) if !plan.is_on() => f.write_str("no backups are planned any more"),
+            Self::Plan(Plan { order: Some(order), .. }) => write!(f, "order a planned {order}"),
+            Self::Plan(Plan { last: Some(ran), .. }) => match (&ran.made.id, &ran.made.problem) {
                 (Some(id), None) => write!(f, "planned backup {} is made: {id}", ran.made.number),
                 (_, Some(why)) => write!(f, "planned backup {} failed on {}: {why}", ran.made.number, ran.unit),
                 (None, None) => write!(f, "planned backup {} has come to nothing", ran.made.number),
             },
-            Self::Plan(Some(_)) => f.write_str("backups are planned from now on"),
+            Self::Plan(_) => f.write_str("backups are planned from now on"),
             Self::CredentialsSettled { generation } => write!(f, "credentials {generation} are settled"),
         }
     }

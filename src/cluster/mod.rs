@@ -28,7 +28,7 @@ pub use observation::{
 };
 pub use recovery::{TIME_TO_OBJECT_S, objecting};
 pub use report::{Answer, DbInit, Galera, Holds, LastView, LocalState, Report, Server};
-pub use restore::{Bringing, Brought, Ended, NoRestore, Replaced, Restore, Source, confirm, restore, undo};
+pub use restore::{Bringing, Brought, Ended, NoRestore, Replaced, Restore, Source, call_off, confirm, restore, undo};
 pub use schedule::{Calendar, Due, Made, Making, MakingResult, Order, Plan, Ran};
 pub use state::State;
 

@@ -356,6 +356,18 @@ pub fn undo(o: &Observation) -> Result<Restore, NoRestore> {
     restore(o, Source::Before(replaced.branch), &replaced.unit)
 }
 
+/// Takes a decision back with which nobody was permitted to begin yet: everything is as it was. Nothing when there is none,
+/// or when it is too late.
+pub fn call_off(o: &Observation) -> Option<Vec<Commit>> {
+    let restore = o.juju.app.restore.as_ref()?;
+    let call = o.juju.app.recovery.as_ref().filter(|recovery| recovery.cause == Cause::Restore);
+    if call.is_some_and(|recovery| recovery.chosen.is_some()) || branch(o) > restore.epoch {
+        return None;
+    }
+    let ended = end(o, restore, Some("it was called off".to_owned()));
+    Some(call.map(|_| Commit::CloseRecovery).into_iter().chain([ended]).collect())
+}
+
 impl fmt::Display for NoRestore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -40,7 +40,8 @@ pub struct Due {
 /// What the leader remembers of planned backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Plan {
-    /// The calendar's times behind this one ask for a backup: when the last one was ordered, or the schedule set.
+    /// The calendar's times behind this one ask for a backup: when the last one was ordered, or the schedule set. Zero when
+    /// there is none.
     pub since_s: u64,
     /// When the last full one was ordered that exists; zero for none.
     pub full_s: u64,
@@ -128,9 +129,19 @@ impl Making {
 }
 
 impl Plan {
-    /// When planned backups were asked for.
-    fn begun(now_s: u64) -> Self {
-        Self { since_s: now_s, ..Self::default() }
+    /// When planned backups were asked for. Units remember what they were ordered: numbers never begin anew.
+    fn begun(before: Option<&Self>, now_s: u64) -> Self {
+        Self { since_s: now_s, number: before.map_or(0, |plan| plan.number), ..Self::default() }
+    }
+
+    /// What is remembered when there is no schedule any more.
+    fn ended(&self) -> Self {
+        Self { number: self.number, ..Self::default() }
+    }
+
+    /// Whether there is a schedule.
+    pub fn is_on(&self) -> bool {
+        self.since_s > 0
     }
 }
 
@@ -173,16 +184,16 @@ pub(super) fn commits(o: &Observation) -> Vec<Commit> {
     }
     match (&o.juju.calendar, &o.juju.app.plan) {
         (Calendar::Unknown, _) | (Calendar::Unset, None) => Vec::new(),
-        (Calendar::Unset, Some(_)) => vec![Commit::Plan(None)],
-        (Calendar::Says(_), None) => vec![Commit::Plan(Some(Plan::begun(o.juju.now_s)))],
-        (Calendar::Says(due), Some(plan)) => {
+        (Calendar::Unset, Some(plan)) => plan.is_on().then(|| Commit::Plan(plan.ended())).into_iter().collect(),
+        (Calendar::Says(due), Some(plan)) if plan.is_on() => {
             let next = match &plan.order {
                 Some(order) => go_on(o, planned, due, plan, order),
                 None if due.now => order(o, planned, due, plan),
                 None => None,
             };
-            next.map(|plan| Commit::Plan(Some(plan))).into_iter().collect()
+            next.map(Commit::Plan).into_iter().collect()
         }
+        (Calendar::Says(_), before) => vec![Commit::Plan(Plan::begun(before.as_ref(), o.juju.now_s))],
     }
 }
 

@@ -291,7 +291,7 @@ impl State {
                 (Level::Active, message)
             }
             Self::Donor { size } => {
-                (Level::Active, format!("Donor, {size} members: gives its data to a joining member"))
+                (Level::Active, format!("Donor, {size} members: copies its data, for a joining member or a backup"))
             }
             Self::NonPrimary { size, missing, stalled } => (
                 Level::Blocked,

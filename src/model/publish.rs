@@ -48,7 +48,7 @@ pub fn commit(model: &Model, commits: &[Commit]) -> anyhow::Result<()> {
             Commit::Restore(restore) => peer_data::write_restore(restore),
             Commit::EndRestore(ended) => peer_data::write_ended(ended),
             Commit::ForgetEnded => peer_data::forget_ended(),
-            Commit::Plan(plan) => peer_data::write_plan(plan.as_ref()),
+            Commit::Plan(plan) => peer_data::write_plan(plan),
             Commit::CloseRecovery => peer_data::write_recovery(None),
             Commit::CredentialsSettled { generation } => {
                 let before = model.credentials.clone().unwrap_or_default();

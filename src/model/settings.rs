@@ -200,7 +200,7 @@ pub(super) fn days(value: Option<&Value>, option: &str, default: u32) -> Result<
     match value.as_i64().map(u32::try_from) {
         Some(Ok(0)) => Ok(None),
         Some(Ok(days)) if days <= DAYS_MAX => Ok(Some(days)),
-        Some(_) | None => wrong(option, value, "0 (for ever) or a number of days up to 36500"),
+        Some(_) | None => wrong(option, value, "0 (no limit) or a number of days up to 36500"),
     }
 }
 

@@ -18,6 +18,8 @@ fn unit_file() -> String {
 [Unit]
 Description=Node agent of the mariadb-galera charm
 After=network.target
+# However often it dies: who is not there cannot look after the server.
+StartLimitIntervalSec=0
 
 [Service]
 ExecStart={PROGRAM} agent

@@ -77,9 +77,15 @@ pub fn list(store: &dyn Store, kept_by: &str, application: &str, model_uuid: &st
     let catalogue = Catalogue::read(store)?;
     let now = clock::now();
     let place = if kept_by.is_empty() { store.describe() } else { format!("archive of {kept_by}") };
+    let ended = !kept_by.is_empty() && !work::is_backing_up(&Paths::default());
     let listed = catalogue.entries().iter().map(|entry| {
         let own = entry.is_of(application, model_uuid);
-        Listed { place: place.clone(), kept_by: kept_by.to_owned(), ..listed(&catalogue, entry, own, now) }
+        let mut listed = listed(&catalogue, entry, own, now);
+        // Nobody on this machine writes, and nobody else writes here.
+        if ended && listed.status == "in progress" {
+            listed.status = "failed: interrupted".to_owned();
+        }
+        Listed { place: place.clone(), kept_by: kept_by.to_owned(), ..listed }
     });
     Ok(listed.collect())
 }
@@ -198,8 +204,7 @@ pub fn table(backups: &[Listed]) -> String {
     );
     for b in backups {
         let mut status = b.status.clone();
-        let some = (!b.databases.is_empty()).then(|| format!("only {}", b.databases.join(", ")));
-        for note in some.iter().chain(&b.note) {
+        if let Some(note) = &b.note {
             let _infallible = write!(status, " ({note})");
         }
         let _infallible = writeln!(

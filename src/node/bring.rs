@@ -120,7 +120,7 @@ pub fn shown(paths: &Paths) -> String {
 pub fn in_words(paths: &Paths) -> Option<String> {
     match observe(paths)?.result {
         Bringing::Working => Some(format!("restore: {} % is brought back", percent(paths).unwrap_or(0))),
-        Bringing::Interrupted => Some("restore: was interrupted, begins again".to_owned()),
+        Bringing::Interrupted => Some("restore: is about to be brought back".to_owned()),
         Bringing::Ready(_) => Some("restore: the data is here, all members stop for it".to_owned()),
         Bringing::Failed(why) => Some(format!("restore: {why}")),
     }

@@ -47,6 +47,9 @@ pub struct Live {
     /// Write-sets that its clients have made in the last minute, when it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy: Option<u64>,
+    /// Room on its data volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free_bytes: Option<u64>,
     /// Its place among those who are on their way out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Ticket>,

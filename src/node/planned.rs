@@ -20,6 +20,8 @@ use crate::mariadb::{PROGRAM, Paths};
 const UNIT: &str = "mariadb-galera-backup.service";
 /// So often an order is begun whose process ended in the middle.
 const TRY_COUNT: u32 = 3;
+/// A member that gives its data to another is waited for.
+const BUSY_LIMIT: Duration = Duration::from_secs(300);
 /// A reason is published to everybody: its beginning says what happened.
 const REASON_LENGTH_MAX: usize = 400;
 
@@ -220,12 +222,19 @@ fn make(paths: &Paths, request: &Request, order: &backup::Order, before: Text) -
     text
 }
 
-/// A member that lags or gives its data to another has other things to do.
+/// A member that lags or gives its data to another has other things to do, for a while.
 fn permitted() -> anyhow::Result<()> {
-    let server = observe::server();
-    let synced = matches!(&server, Server::Answers(galera) if galera.primary && galera.state == LocalState::Synced);
-    anyhow::ensure!(synced, "this unit's server is {}, not Synced", live::word(&server));
-    Ok(())
+    let end = clock::Deadline::after(BUSY_LIMIT);
+    loop {
+        let server = observe::server();
+        match &server {
+            Server::Answers(galera) if galera.primary && galera.state == LocalState::Synced => return Ok(()),
+            Server::Answers(galera) if galera.primary && !end.passed() => clock::sleep(Duration::from_secs(2)),
+            Server::Answers(_) | Server::Stopped | Server::Starting | Server::Silent(_) => {
+                anyhow::bail!("this unit's server is {}, not Synced", live::word(&server))
+            }
+        }
+    }
 }
 
 /// Removes what is no longer kept, where new backups go and in this machine's archive. Returns their names.

@@ -75,6 +75,11 @@ pub fn shown(paths: &Paths) -> String {
     [super::bring::shown(paths), super::planned::shown(paths), work.unwrap_or_default()].join(" ")
 }
 
+/// Whether a process of this machine makes a backup; yes, when it cannot be told.
+pub fn is_backing_up(paths: &Paths) -> bool {
+    file::is_locked(paths.run.join(crate::backup::LOCK)).unwrap_or(true)
+}
+
 /// Remembers that a backup was proved.
 ///
 /// # Errors

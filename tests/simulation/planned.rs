@@ -1,7 +1,7 @@
 //! Planned backups: a calendar that asks for one every three minutes, and processes that take their time and may die.
 //! Nothing is drawn for them, so that the rest of a seed's story does not depend on them.
 
-use mariadb_galera::cluster::{Calendar, Commit, Due, Juju, Made, Making, MakingResult, Order, Unit};
+use mariadb_galera::cluster::{Calendar, Commit, Due, Juju, Made, Making, MakingResult, Order, Plan, Unit};
 
 use super::plan::{Ms, SECOND};
 use super::world::{Event, World};
@@ -28,7 +28,7 @@ impl World {
             return Calendar::Unknown;
         }
         let next = |every_s: u64, after_s: u64| (after_s / every_s + 1) * every_s;
-        let plan = juju.app.plan.clone();
+        let plan = juju.app.plan.clone().filter(Plan::is_on);
         let (since_s, full_s) = plan.as_ref().map_or((juju.now_s, 0), |plan| (plan.since_s, plan.full_s));
         Calendar::Says(Due {
             now: next(EVERY_S, since_s) <= juju.now_s,
@@ -75,7 +75,7 @@ impl World {
 
     /// An order is never given twice, and never while another one is open.
     pub(crate) fn check_plan(&mut self, commit: &Commit) {
-        let Commit::Plan(Some(plan)) = commit else { return };
+        let Commit::Plan(plan) = commit else { return };
         if let Some(order) = &plan.order {
             if order.number <= self.ordered {
                 self.break_promise(format!("backup {} is ordered behind {}", order.number, self.ordered));

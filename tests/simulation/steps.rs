@@ -356,7 +356,7 @@ pub(crate) fn write(context: &mut Context, commit: &Commit) {
         Commit::Recovery(recovery) => peer_data::write_recovery(Some(recovery)),
         Commit::Restore(restore) => peer_data::write_restore(restore),
         Commit::ForgetEnded => peer_data::forget_ended(),
-        Commit::Plan(plan) => peer_data::write_plan(plan.as_ref()),
+        Commit::Plan(plan) => peer_data::write_plan(plan),
         Commit::EndRestore(ended) => peer_data::write_ended(ended),
         Commit::CloseRecovery => peer_data::write_recovery(None),
         Commit::CredentialsSettled { generation } => {

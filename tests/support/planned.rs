@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mariadb_galera::cluster::{Calendar, Due, Made, Making, MakingResult, Order, Unit};
+use mariadb_galera::cluster::{Calendar, Due, Made, Making, MakingResult, Order, Plan, Unit};
 
 use super::world::World;
 
@@ -24,7 +24,7 @@ impl World {
             return Calendar::Unknown;
         }
         let next = |every_h: u64, after_s: u64| (after_s / (every_h * HOUR_S) + 1) * every_h * HOUR_S;
-        let plan = self.app.plan.clone();
+        let plan = self.app.plan.clone().filter(Plan::is_on);
         let since_s = plan.as_ref().map_or(self.now_s, |plan| plan.since_s);
         let full_s = plan.as_ref().map_or(0, |plan| plan.full_s);
         let verified_s = plan.as_ref().map_or(0, |plan| plan.verified_s);

@@ -1,7 +1,8 @@
 //! Restores: data that is brought back beside what is there, put in its place, and put back again.
 
 use mariadb_galera::cluster::{
-    Bringing, Brought, Commit, Epoch, Holds, NoRestore, Position, Restore, Source, Unit, confirm, restore, undo,
+    Bringing, Brought, Commit, Epoch, Holds, NoRestore, Position, Restore, Source, Unit, call_off, confirm, restore,
+    undo,
 };
 
 use super::promise::Promise;
@@ -46,6 +47,10 @@ impl World {
     /// A person goes back to a backup, or takes the last restore back. Refused as the action refuses.
     pub(crate) fn go_back(&mut self, leader: &Unit, by: Option<&Unit>) -> Result<(), NoRestore> {
         let o = self.observe(leader);
+        if let Some(commits) = call_off(&o).filter(|_| by.is_none()) {
+            commits.iter().for_each(|commit| self.commit(commit));
+            return Ok(());
+        }
         let decided = match by {
             Some(unit) => restore(&o, Source::Backup("monday".to_owned()), unit)?,
             None => undo(&o)?,

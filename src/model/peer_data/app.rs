@@ -319,8 +319,8 @@ pub fn forget_ended() -> Bag {
 }
 
 /// Planned backups.
-pub fn write_plan(plan: Option<&Plan>) -> Bag {
-    entry("plan", plan.map(|plan| json(&PlanText::from(plan))).unwrap_or_default())
+pub fn write_plan(plan: &Plan) -> Bag {
+    entry("plan", json(&PlanText::from(plan)))
 }
 
 /// Where the passwords are.
