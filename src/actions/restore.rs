@@ -23,8 +23,9 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     if let Some(loaded) = load_some(id)? {
         return Ok(loaded);
     }
+    // First: of some databases the unit loads them that keeps the backup, whoever leads.
+    let (unit, bytes) = who_has(&super::model()?, id)?;
     let (model, o) = leader("restore")?;
-    let (unit, bytes) = who_has(&model, id)?;
     check_room(&o, bytes)?;
     let decided = cluster::restore(&o, Source::Backup(id.to_owned()), &unit)?;
     decide(&model, &decided)?;
