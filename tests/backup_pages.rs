@@ -412,6 +412,12 @@ fn another_data_directory_and_other_trouble() {
         let note = third.note.unwrap();
         assert!(note.starts_with("full instead of incremental: the data directory is another one than"), "{note}");
 
+        // Nobody should need two keys for one restore.
+        let recipients = vec![recipient_of(&identity()).unwrap()];
+        let keyed = take(&store, &Order { recipients, ..order.clone() }, &mut quiet()).unwrap();
+        let note = keyed.note.unwrap();
+        assert!(note.starts_with("full instead of incremental:") && note.contains("is encrypted for others"), "{note}");
+
         // Somebody else's backup is nothing to build on, and is left alone.
         let other = Order { unit: "db/9".to_owned(), ..order.clone() };
         assert_eq!(take(&store, &other, &mut quiet()).unwrap().kind, Kind::Full);

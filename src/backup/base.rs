@@ -86,14 +86,14 @@ fn suits(catalogue: &Catalogue, order: &Order, incarnation: Option<&str>, id: &s
     if made.unit != order.unit || made.application != order.application || made.model_uuid != order.model_uuid {
         return Err(format!("{id} is another unit's"));
     }
-    if made.id >= clock::now().to_string() {
-        return Err(format!("{id} is from the future: a clock was set back"));
-    }
     let of = |recipients: &[String]| recipients.iter().cloned().collect::<BTreeSet<String>>();
     if of(&order.recipients)
         != made.encryption.as_ref().map(|encryption| of(&encryption.recipients)).unwrap_or_default()
     {
         return Err(format!("{id} is encrypted for others than now"));
+    }
+    if made.id >= clock::now().to_string() {
+        return Err(format!("{id} is from the future: a clock was set back"));
     }
     let Some(lsn) = made.lsn else { return Err(format!("{id} does not say where it ends")) };
     Ok(Base::Parent { id: id.to_owned(), lsn: lsn.to })
