@@ -128,10 +128,10 @@ pub fn planned(model: &Model) -> anyhow::Result<Request> {
 pub fn calendar(model: &mut Model) {
     let Some(options) = &model.options else { return };
     let planned = options.planned.clone();
-    let now_s = model.juju.now_s;
     let bad: Vec<BadSetting> = planned
         .calendars()
-        .filter_map(|(option, text)| match calendar::next(text, now_s) {
+        // From the beginning of time: one that names a single day is none that is wrong when the day has passed.
+        .filter_map(|(option, text)| match calendar::next(text, 0) {
             Err(CalendarError::Invalid(why)) => Some(no_calendar(option, text, &why)),
             Ok(None) => Some(no_calendar(option, text, "it will never come")),
             Ok(Some(_)) | Err(_) => None,

@@ -131,8 +131,11 @@ fn who_has(model: &Model, id: &str) -> anyhow::Result<(Unit, u64)> {
     let (listed, silent) = list_backups::everywhere(model)?;
     let me = model.me.to_string();
     let mut found: Vec<_> = listed.iter().filter(|backup| backup.id == id).collect();
-    let keepers: BTreeSet<&str> = found.iter().filter(|b| b.is_usable()).map(|b| b.kept_by.as_str()).collect();
-    if keepers.len() > 1 {
+    let usable = || found.iter().filter(|backup| backup.is_usable());
+    let keepers: BTreeSet<&str> = usable().map(|backup| backup.kept_by.as_str()).collect();
+    // A copy of the same backup is as good as the other.
+    let different: BTreeSet<_> = usable().map(|b| (&b.unit, b.raw_bytes, b.stored_bytes, &b.position)).collect();
+    if different.len() > 1 {
         let keepers = keepers.into_iter().map(|kept_by| if kept_by.is_empty() { "the bucket" } else { kept_by });
         anyhow::bail!(
             "several backups are called {id}, kept by {}: which one is meant cannot be told; remove the folder {id} of the others below {}",

@@ -147,9 +147,11 @@ pub fn begin(paths: &Paths, order: &Order, mut request: Request) -> anyhow::Resu
     }
     request.number = order.number;
     request.verify = order.verify;
-    if let Some(backup) = &mut request.backup {
-        backup.wanted = if order.full { Wanted::Full } else { Wanted::Incremental };
-    }
+    let Some(backup) = &mut request.backup else {
+        let problem = Some("the cluster's name or its credentials cannot be read".to_owned());
+        return write(paths, &Text { number: order.number, tries, over: true, problem, ..Text::default() });
+    };
+    backup.wanted = if order.full { Wanted::Full } else { Wanted::Incremental };
     write(paths, &Text { number: order.number, tries: tries + 1, ..Text::default() })?;
     start(paths, &request)
 }
@@ -187,6 +189,8 @@ pub fn run(paths: &Paths) -> anyhow::Result<()> {
     let _at_it = file::lock(lock_path(paths), Duration::from_secs(10))?;
     let request = file::read_to_string(request_path(paths))?;
     let request: Request = serde_json::from_str(&request).context("cannot read the request")?;
+    // It holds passwords, and is written anew when this process has to begin again.
+    file::remove_opt(request_path(paths))?;
     if let Some(order) = &request.backup {
         let before = read(paths).filter(|text| text.number == request.number && !text.over);
         let Some(before) = before else { return Ok(()) };
