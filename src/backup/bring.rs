@@ -268,8 +268,10 @@ fn prepare(made: &Manifest, path: &Path, changes: Option<&Path>) -> Result<(), B
     })
 }
 
-/// What programs say of a full disk.
-const NO_ROOM: [&str; 5] = ["No space left", "Errcode: 28", "errno: 28", "error 28", "is full"];
+/// Whether a program or a server speaks of a full disk.
+pub(super) fn is_about_the_disk(text: &str) -> bool {
+    ["No space left", "Errcode: 28", "errno: 28", "error 28", "is full"].iter().any(|sign| text.contains(sign))
+}
 
 /// Where little room is left, a failure says nothing about the backup: the engine calls files corrupt that it could not
 /// make larger, and says why long before its last words.
@@ -284,7 +286,7 @@ pub(super) fn blame(made: &Manifest, what: &'static str, why: CommandError) -> B
     let here = |why| BackupError::Program { what: what_here, source: concise(why) };
     match &why {
         CommandError::Failed { command, code, signal, stderr } => {
-            let disk = NO_ROOM.iter().any(|text| stderr.contains(text));
+            let disk = is_about_the_disk(stderr);
             if command.starts_with("age ") && stderr.contains("no identity matched") {
                 return BackupError::WrongIdentity { id };
             }

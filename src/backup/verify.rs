@@ -62,6 +62,9 @@ pub fn prove(
         .and_then(|()| Server::start(&scratch.data(), &scratch.path, Purpose::Looking, id))
         .and_then(|server| look(server, &mut proof, told));
     match result {
+        Err(why @ BackupError::Useless { .. }) if chain.iter().any(|made| bring::is_tight(made, &scratch.path)) => {
+            return Err(why);
+        }
         Err(why) if why.is_about_the_backup() => proof.problem = Some(why.in_words()),
         Err(why) => return Err(why),
         Ok(problem) => proof.problem = problem,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::index::{End, How, Index, Table};
 use super::{ACCOUNTS, END, INDEX, SCHEMA, TRIGGERS, schema};
-use crate::backup::bring::{blame, read_all};
+use crate::backup::bring::{blame, is_about_the_disk, read_all};
 use crate::backup::error::{BackupError, concise, in_words};
 use crate::backup::manifest::Manifest;
 use crate::backup::store::Store;
@@ -244,10 +244,6 @@ fn carry_out(made: &Manifest, socket: &str, statements: Vec<u8>) -> Result<(), B
         }
         BackupError::Program { what: "make the tables of a backup", source: concise(why) }
     })
-}
-
-fn is_about_the_disk(text: &str) -> bool {
-    ["No space left", "errno: 28", "Errcode: 28", "is full"].iter().any(|sign| text.contains(sign))
 }
 
 #[derive(Debug)]
