@@ -26,6 +26,8 @@ pub const ROUNDS_MAX: usize = 6;
 /// What was seen longer ago than this is not committed: leadership may have gone and come back since, which Juju does
 /// not show. A lease lasts 30 s at least.
 pub const COMMIT_WITHIN: Duration = Duration::from_secs(15);
+/// How often what keeps backups from being made is looked at again: no hook tells when a secret is granted.
+const LOOK_AT_TROUBLE_S: u32 = 60;
 
 /// One hook.
 ///
@@ -106,6 +108,8 @@ struct Pass {
     observation: Observation,
     now: Decision,
     settled: bool,
+    /// What keeps backups from being made.
+    trouble: Option<String>,
 }
 
 impl Pass {
@@ -113,16 +117,15 @@ impl Pass {
     fn found_nothing_to_do(&self) -> bool {
         let well = matches!(&self.now.state, State::Synced { missing, .. } if missing.is_empty());
         let routine = self.decision.steps.iter().all(|step| *step == Step::Configure);
-        well && routine && matches!(self.outcome, Outcome::Done)
+        // What keeps backups from being made may be mended where no hook tells of it: a secret is granted.
+        well && routine && matches!(self.outcome, Outcome::Done) && self.trouble.is_none()
     }
 }
 
 /// Looks, decides and acts until there is nothing new to do.
 fn pass(paths: &Paths, model: &Model) -> Pass {
     let secrets = model.passwords.as_ref().map(translate::secrets);
-    // Asked for by those who restore only: it costs a question to Juju or two.
-    let restores = model.juju.app.restore.as_ref().is_some_and(|restore| restore.unit == model.me);
-    let stores = if restores { translate::stores(model) } else { Ok(Stores::default()) };
+    let stores = translate::stores(model);
     let stores = stores.unwrap_or_else(|why| Stores { problem: Some(format!("{why:#}")), ..Stores::default() });
     let mut settled = false;
     let mut acted: Option<(Decision, Outcome)> = None;
@@ -167,7 +170,7 @@ fn pass(paths: &Paths, model: &Model) -> Pass {
     // The files may hold newer passwords than they did at the first look, and the others wait to hear of it.
     observation.node.credentials_seen = crate::node::observe::credentials_seen(paths);
     let (decision, outcome) = acted.unwrap_or_else(|| (now.clone(), Outcome::Done));
-    Pass { decision, outcome, observation, now, settled }
+    Pass { decision, outcome, observation, now, settled, trouble: stores.trouble() }
 }
 
 fn look_and_decide(paths: &Paths, model: &Model) -> (Observation, Decision) {
@@ -259,16 +262,18 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     wrote |= !commits.is_empty();
     let status = match &pass.outcome {
         Outcome::Failed(why) => Status { level: Level::Blocked, message: format!("{why:#}; tries again by itself") },
-        Outcome::Skipped(_) | Outcome::Done => with_work(paths, &pass.now.state),
+        Outcome::Skipped(_) | Outcome::Done => with_work(paths, &pass.now.state, pass.trouble.as_deref()),
     };
     wrote |= publish::unit_status(&status)?;
     if model.juju.leader && pass.observation.juju.event == Event::Ordinary {
         pass.observation.rivals = rivals(&pass.observation);
-        wrote |= publish::application_status(&judge(&pass.observation, &pass.now.state))?;
+        let judged = judge(&pass.observation, &pass.now.state);
+        wrote |= publish::application_status(&beside_trouble(judged, pass.trouble.as_deref()))?;
     }
     let stands = &pass.observation.node;
+    let trouble_again_s = pass.trouble.as_ref().map(|_| LOOK_AT_TROUBLE_S);
     let look_again_s = match &pass.outcome {
-        Outcome::Done if commits.is_empty() => pass.now.look_again_s,
+        Outcome::Done if commits.is_empty() => sooner(pass.now.look_again_s, trouble_again_s),
         // Something is due as soon as this hook's own writing is visible, or worth another try.
         Outcome::Done | Outcome::Skipped(_) | Outcome::Failed(_) => Some(5),
     };
@@ -292,15 +297,30 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     Ok(wrote)
 }
 
+fn sooner(one: Option<u32>, other: Option<u32>) -> Option<u32> {
+    one.into_iter().chain(other).min()
+}
+
 /// The state's status, and what goes on beside it.
-fn with_work(paths: &Paths, state: &State) -> Status {
+fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
     let status = state.status();
     if !matches!(state, State::Synced { .. } | State::Donor { .. }) {
         return status;
     }
     let proof = work::last_proof(paths).map(|ago| format!("backup verified {ago} ago"));
     let beside = [bring::in_words(paths), work::now(paths), proof].into_iter().flatten();
-    Status { message: beside.fold(status.message, |message, text| format!("{message}; {text}")), ..status }
+    let message = beside.fold(status.message, |message, text| format!("{message}; {text}"));
+    beside_trouble(Status { message, ..status }, trouble)
+}
+
+/// What keeps backups from being made is an operator's to mend, when nothing else is.
+fn beside_trouble(status: Status, trouble: Option<&str>) -> Status {
+    match trouble {
+        Some(trouble) if status.level == Level::Active => {
+            Status { level: Level::Blocked, message: format!("no backups can be made: {trouble}") }
+        }
+        Some(_) | None => status,
+    }
 }
 
 /// The decision on one line, for the log.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::Context as _;
 
 use crate::backup::store::{S3Settings, UriStyle};
-use crate::backup::{self, Keep, Order};
+use crate::backup::{self, BackupError, Keep, Order};
 use crate::cluster::{BadSetting, Calendar, DbInit, Due, Observation, Peers, Unit};
 use crate::mariadb::sizing::Use;
 use crate::mariadb::{Paths, SOCKET};
@@ -60,7 +60,11 @@ pub fn stores(model: &Model) -> anyhow::Result<Stores> {
         None => {}
         Some(Ok(identity)) => {
             if stores.recipients.is_empty() {
-                stores.recipients.push(backup::recipient_of(&identity)?);
+                match backup::recipient_of(&identity) {
+                    Ok(recipient) => stores.recipients.push(recipient),
+                    Err(why @ BackupError::BadIdentity { .. }) => stores.problem = Some(why.in_words()),
+                    Err(why) => return Err(why.into()),
+                }
             }
             stores.identity = Some(identity);
         }

@@ -23,6 +23,7 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     permitted(&model, force)?;
     let stores = translate::stores(&model)?;
     let order = translate::order(&model, &stores, wanted, &invocation::action(), "asked for by an action")?;
+    stores.try_out()?;
     let store = stores.main()?;
     let mut told = Told::new("backup");
     let made = backup::take(store.as_ref(), &order, &mut |progress| told.tell(progress));

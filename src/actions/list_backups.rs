@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::backup::store::Patience;
 use crate::cluster::Observation;
 use crate::mariadb::Paths;
 use crate::model::observe::Model;
@@ -35,7 +36,7 @@ pub(super) fn everywhere(model: &Model) -> anyhow::Result<(Vec<Listed>, Vec<Stri
     let stores = translate::stores(model)?;
     let (app, model_uuid) = (model.me.app(), model.model_uuid.clone());
     let (mut listed, mut silent) = (Vec::new(), Vec::new());
-    let (places, me) = (stores.places(), model.me.to_string());
+    let (places, me) = (stores.places(Patience::short()), model.me.to_string());
     silent.extend(places.problem.map(|why| format!("the bucket: {why}")));
     for (store, kept_by) in places.bucket.iter().map(|bucket| (bucket, "")).chain([(&places.archive, &*me)]) {
         match backups::list(store.as_ref(), kept_by, app, &model_uuid) {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{backup, list_backups};
+use crate::backup::store::Patience;
 use crate::backup::{Live, load};
 use crate::cluster::{self, Commit, Observation, Restore, Source, Unit};
 use crate::mariadb::{Paths, SOCKET};
@@ -47,11 +48,12 @@ fn load_some(id: &str) -> anyhow::Result<Option<BTreeMap<String, Value>>> {
     let model = super::model()?;
     let stores = translate::stores(&model)?;
     // Whoever asks for it in the other way says what is wrong with it.
-    let Ok((store, chain)) = stores.find(id) else { return Ok(None) };
+    let Ok((_, chain)) = stores.find(id, Patience::short()) else { return Ok(None) };
     if chain.iter().all(|made| made.databases.is_empty()) {
         return Ok(None);
     }
     backup::permitted(&model, false)?;
+    let (store, chain) = stores.find(id, Patience::long())?;
     let paths = Paths::default();
     let live = Live { socket: SOCKET.into(), datadir: paths.datadir(), volume: paths.volume, threads: 2 };
     let mut told = backup::Told::new("restore");

@@ -135,7 +135,7 @@ pub struct Part {
     /// Within the backup's folder.
     pub name: String,
     pub bytes: u64,
-    pub sha256: Checksum,
+    /// Of each chunk, in order: together they are the object's.
     pub chunks: Vec<Checksum>,
 }
 

@@ -41,14 +41,12 @@ pub struct Sink<'a> {
 struct Open<'a> {
     upload: Box<dyn Upload + 'a>,
     part: Part,
-    whole: Sha256,
     chunk: Sha256,
     chunk_bytes: u64,
 }
 
-// The checksum of nothing stands in until there is one.
 fn part(number: usize) -> Part {
-    Part { name: data_name(number), bytes: 0, sha256: Checksum::of(b""), chunks: Vec::new() }
+    Part { name: data_name(number), bytes: 0, chunks: Vec::new() }
 }
 
 impl<'a> Sink<'a> {
@@ -68,13 +66,11 @@ impl<'a> Sink<'a> {
                 None => {
                     let part = part(self.parts.len() + 1);
                     let upload = self.store.put(&format!("{}/{}", self.id, part.name))?;
-                    let (whole, chunk) = (Sha256::new(), Sha256::new());
-                    self.open.insert(Open { upload, part, whole, chunk, chunk_bytes: 0 })
+                    self.open.insert(Open { upload, part, chunk: Sha256::new(), chunk_bytes: 0 })
                 }
             };
             let room = self.cuts.chunk_bytes - open.chunk_bytes;
             let (now, later) = bytes.split_at(usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len()));
-            open.whole.update(now);
             open.chunk.update(now);
             open.upload.write_all(now).map_err(|source| self.store.broken("write an object", source))?;
             open.chunk_bytes += now.len() as u64;
@@ -104,7 +100,6 @@ impl<'a> Sink<'a> {
         if open.chunk_bytes > 0 {
             open.end_chunk();
         }
-        open.part.sha256 = Checksum::from(open.whole);
         open.upload.finish()?;
         self.parts.push(open.part);
         Ok(())
@@ -137,8 +132,6 @@ pub struct Source<'a> {
     index: usize,
     chunk: usize,
     open: Option<Box<dyn Read + Send + 'a>>,
-    /// Of the whole object, when that is to be compared too.
-    whole: Option<Sha256>,
     held: Vec<u8>,
     given: usize,
 }
@@ -146,14 +139,7 @@ pub struct Source<'a> {
 impl<'a> Source<'a> {
     /// Of this backup.
     pub fn new(store: &'a dyn Store, manifest: &'a Manifest) -> Self {
-        Self { store, manifest, index: 0, chunk: 0, open: None, whole: None, held: Vec::new(), given: 0 }
-    }
-
-    /// Compares the checksum of each object too.
-    #[must_use]
-    pub fn thorough(mut self) -> Self {
-        self.whole = Some(Sha256::new());
-        self
+        Self { store, manifest, index: 0, chunk: 0, open: None, held: Vec::new(), given: 0 }
     }
 
     /// Reads the next chunk into `into`, in place of what is there. Returns whether there was one.
@@ -190,20 +176,11 @@ impl<'a> Source<'a> {
             let (is, should) = (before + into.len() as u64, part.bytes);
             return Err(BackupError::Size { id: id(), object: object(), is, should });
         }
-        let damaged = |chunk| BackupError::Damaged { id: id(), object: object(), chunk, chunk_count: count };
         if Some(&Checksum::of(into)) != part.chunks.get(self.chunk) {
-            return Err(damaged(self.chunk + 1));
-        }
-        if let Some(whole) = &mut self.whole {
-            whole.update(&*into);
+            return Err(BackupError::Damaged { id: id(), object: object(), chunk: self.chunk + 1, chunk_count: count });
         }
         self.chunk += 1;
         if self.chunk == count {
-            if let Some(whole) = &mut self.whole {
-                if Checksum::from(std::mem::take(whole)) != part.sha256 {
-                    return Err(damaged(count));
-                }
-            }
             let rest = reader.read(&mut [0]).map_err(broken)?;
             if rest > 0 {
                 let (is, should) = (part.bytes + rest as u64, part.bytes);

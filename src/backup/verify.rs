@@ -23,7 +23,7 @@ pub fn check(store: &dyn Store, chain: &[Manifest], told: &mut dyn FnMut(Progres
     let (mut done, total) = (0, chain.iter().map(|made| made.stored_bytes).sum());
     let mut chunk = Vec::new();
     for made in chain {
-        let mut source = Source::new(store, made).thorough();
+        let mut source = Source::new(store, made);
         while source.next_chunk(&mut chunk)? {
             done += chunk.len() as u64;
             told(Progress { phase: Phase::Reading, done, total });

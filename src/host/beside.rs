@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use super::direct::Direct;
 use super::file::{self, FileError, failed};
 
 /// A file on its way in. Dropped unfinished, it is removed.
 #[derive(Debug)]
 pub struct Beside {
-    file: File,
+    file: Direct,
     part: PathBuf,
     path: PathBuf,
     finished: bool,
@@ -28,7 +29,7 @@ impl Beside {
         let part = PathBuf::from(part);
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&part);
         let file = file.map_err(failed("create", &part))?;
-        Ok(Self { file, part, path, finished: false })
+        Ok(Self { file: Direct::new(file), part, path, finished: false })
     }
 
     /// Gives it its name; returns when it would survive a power cut.

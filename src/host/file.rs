@@ -190,7 +190,11 @@ pub fn remove_opt(path: impl AsRef<Path>) -> Result<bool> {
     let path = path.as_ref();
     let there = absent_is_none(fs::remove_file(path)).map_err(failed("remove", path))?.is_some();
     if there {
-        sync_parent(path)?;
+        match sync_parent(path) {
+            // Somebody has removed the directory too.
+            Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            synced => synced?,
+        }
     }
     Ok(there)
 }

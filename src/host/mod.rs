@@ -6,6 +6,7 @@
 pub mod beside;
 pub mod clock;
 pub mod command;
+mod direct;
 pub mod file;
 pub mod machine;
 pub mod net;

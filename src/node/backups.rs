@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::stores::{Stores, archive};
 use super::{shown, work};
 use crate::AGENT_PORT;
-use crate::backup::store::{Directory, Store};
+use crate::backup::store::{Directory, Patience, Store};
 use crate::backup::{self, Catalogue, Entry, Progress, Proof, Shape, verify};
 use crate::host::clock::{self, Timestamp};
 use crate::host::net;
@@ -160,7 +160,7 @@ pub fn in_words(seconds: u64) -> String {
 /// # Errors
 /// When it could not be tried, or is no good.
 pub fn prove(stores: &Stores, id: &str, unit: &str, told: &mut dyn FnMut(Progress)) -> anyhow::Result<Proof> {
-    let (store, chain) = stores.find(id)?;
+    let (store, chain) = stores.find(id, Patience::long())?;
     let (paths, identity) = (Paths::default(), stores.identity.as_deref());
     let proof = backup::prove(store.as_ref(), &chain, identity, &paths.volume.join(work::SCRATCH), unit, told);
     let proof = proof.map_err(|why| anyhow::anyhow!(why.in_words()))?;

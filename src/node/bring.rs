@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stores::Stores;
 use crate::backup;
+use crate::backup::store::Patience;
 use crate::cluster::{Bringing, Brought, ClusterUuid, Epoch, Position, Source};
 use crate::host::service_manager::{self as systemd, State, Wait};
 use crate::host::{Command, Mode, file};
@@ -211,7 +212,7 @@ fn bring(paths: &Paths, epoch: u32) -> anyhow::Result<Position> {
     let request: Request = serde_json::from_str(&request).context("cannot read the request")?;
     let folder = folder(paths, epoch);
     file::remove_dir_all_opt(&folder)?;
-    let (store, chain) = request.stores.find(&request.backup)?;
+    let (store, chain) = request.stores.find(&request.backup, Patience::long())?;
     let mut shown = None;
     let mut told = |progress: backup::Progress| {
         let percent = progress.percent().filter(|percent| Some(*percent) != shown);

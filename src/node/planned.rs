@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::stores::Stores;
 use super::{backups, live, observe, work};
-use crate::backup::store::Store;
+use crate::backup::store::{Patience, Store};
 use crate::backup::{self, BackupError, Catalogue, Keep, Kind, Progress, Wanted, retention};
 use crate::cluster::{LocalState, Made, Making, MakingResult, Order, Server};
 use crate::host::service_manager::{self as systemd, State};
@@ -246,7 +246,7 @@ fn permitted() -> anyhow::Result<()> {
 /// # Errors
 /// When a store refuses or cannot be used; the others are seen to all the same.
 pub fn expire(stores: &Stores, keep: Keep, application: &str, model_uuid: &str) -> anyhow::Result<Vec<String>> {
-    let places = stores.places();
+    let places = stores.places(Patience::long());
     let (mut removed, mut problem) = (Vec::new(), places.problem.map(anyhow::Error::msg));
     for store in places.bucket.iter().chain([&places.archive]) {
         match expire_in(store.as_ref(), keep, application, model_uuid) {

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backup::store::{Directory, S3, S3Settings, Store};
-use crate::backup::{BackupError, Catalogue, Manifest};
+use crate::backup::store::{Directory, Patience, S3, S3Settings, Store};
+use crate::backup::{self, BackupError, Catalogue, Manifest};
 use crate::mariadb::ARCHIVE_DIR;
 
 /// What is needed to reach them. Holds secrets: written only where nobody else reads.
@@ -44,26 +44,46 @@ impl Stores {
     /// # Errors
     /// When a bucket was asked for and cannot be used.
     pub fn main(&self) -> anyhow::Result<Box<dyn Store>> {
-        Ok(match self.bucket()? {
-            Some(bucket) => bucket,
+        Ok(match self.bucket(Patience::long())? {
+            Some(bucket) => Box::new(bucket),
             None => Box::new(Directory::new(archive())),
         })
     }
 
+    /// What keeps new backups from being made, as far as it shows without asking anybody in the network.
+    pub fn trouble(&self) -> Option<String> {
+        if let Err(why) = self.bucket(Patience::short()) {
+            return Some(format!("{why:#}"));
+        }
+        match backup::check_recipients(&self.recipients) {
+            Err(why @ BackupError::BadRecipients { .. }) => Some(why.in_words()),
+            Ok(()) | Err(_) => None,
+        }
+    }
+
+    /// Tries the bucket out, if there is one, for a person who waits.
+    ///
+    /// # Errors
+    /// The first thing that it does not permit.
+    pub fn try_out(&self) -> anyhow::Result<()> {
+        let Some(bucket) = self.bucket(Patience::short())? else { return Ok(()) };
+        bucket.check().map_err(|why| anyhow::anyhow!(BackupError::from(why).in_words()))
+    }
+
     /// The bucket, when one was asked for.
-    fn bucket(&self) -> anyhow::Result<Option<Box<dyn Store>>> {
+    fn bucket(&self, patience: Patience) -> anyhow::Result<Option<S3>> {
         if let Some(problem) = &self.problem {
             anyhow::bail!("{problem}");
         }
         let Some(settings) = &self.s3 else { return Ok(None) };
-        Ok(Some(Box::new(S3::open(settings.clone())?)))
+        Ok(Some(S3::with_patience(settings.clone(), patience)?))
     }
 
     /// All places in which a backup may be, the main one first.
-    pub fn places(&self) -> Places {
+    pub fn places(&self, patience: Patience) -> Places {
         let archive: Box<dyn Store> = Box::new(Directory::new(archive()));
-        match self.bucket() {
-            Ok(bucket) => Places { bucket, problem: None, archive },
+        match self.bucket(patience) {
+            Ok(bucket) => Places { bucket: bucket.map(|bucket| Box::new(bucket) as _), problem: None, archive },
             Err(why) => Places { bucket: None, problem: Some(format!("{why:#}")), archive },
         }
     }
@@ -72,8 +92,8 @@ impl Stores {
     ///
     /// # Errors
     /// When none has it, or it cannot be used.
-    pub fn find(&self, id: &str) -> anyhow::Result<(Box<dyn Store>, Vec<Manifest>)> {
-        let places = self.places();
+    pub fn find(&self, id: &str, patience: Patience) -> anyhow::Result<(Box<dyn Store>, Vec<Manifest>)> {
+        let places = self.places(patience);
         // A place that cannot be asked may have it.
         let mut unasked = places.problem.clone();
         for store in places.bucket.into_iter().chain([places.archive]) {

@@ -16,6 +16,7 @@ pub(crate) fn and_restores(m: &Model, app: &str) {
     let units: Vec<String> = m.app(app).units.into_iter().map(|unit| unit.name).collect();
     let shown = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
     let password = shown["password"].as_str().unwrap().to_owned();
+    say_what_they_lack(m, app, &units);
     are_made_by_themselves(m, app, &units, &password);
     let id = made_under_load(m, app, &units, &password);
     let logical = some_databases_come_back(m, &units);
@@ -90,6 +91,28 @@ fn some_databases_come_back(m: &Model, units: &[String]) -> String {
     let all = m.run(&units[1], &["backup", "type=logical", "verify=true"]);
     m.hold(text(&all["verified"]).contains("tables with"), &format!("one of everything, proved: {all}"));
     text(&all["backup-id"]).to_owned()
+}
+
+/// Keys that are none, and a secret that nobody may read, are said before the first backup.
+fn say_what_they_lack(m: &Model, app: &str, units: &[String]) {
+    m.step("keys that cannot be used");
+    let says = |what: &str| {
+        let shown = m.app(app);
+        let unit = shown.units.iter().find(|unit| unit.name == units[2]).unwrap();
+        let all = format!("{}: {}", unit.workload, unit.message);
+        if unit.workload == "blocked" && all.contains(what) { Ok(()) } else { Err(all) }
+    };
+    m.juju(&["config", app, "backup-recipients=age1banana"]);
+    m.soon("recipients that are none are named", 60, || says("cannot encrypt for the given recipients: malformed"));
+    let refused = m.attempt(&["run", &units[1], "backup"]);
+    m.hold(!refused.ok && refused.err.contains("malformed"), &format!("and refused: {}", refused.err));
+    let uri = m.juju(&["add-secret", "backup-key", "age-identity=AGE-SECRET-KEY-NONE"]).trim().to_owned();
+    m.juju(&["config", app, "backup-recipients=", &format!("backup-key={uri}")]);
+    m.soon("a secret that was not granted is named", 60, || says("grant it to this application"));
+    m.juju(&["grant-secret", "backup-key", app]);
+    m.soon("granted, it holds no key", 90, || says("malformed secret key"));
+    m.juju(&["config", app, "--reset", "backup-recipients,backup-key"]);
+    m.one_cluster(app, 3, 60);
 }
 
 /// What is listed of those that were planned.

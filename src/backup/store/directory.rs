@@ -12,6 +12,8 @@ use crate::host::{Mode, machine};
 
 /// Names that end so are on their way in.
 const UNFINISHED: &str = ".part";
+/// How often a folder is made in which somebody else removes the last object at the same moment.
+const TRY_COUNT: usize = 100;
 
 /// A directory.
 #[derive(Clone, Debug)]
@@ -75,9 +77,20 @@ impl Store for Directory {
     fn put(&self, name: &str) -> Result<Box<dyn Upload + '_>, StoreError> {
         let path = self.path_of(name)?;
         let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-        let failed = |why| self.failed("make a folder", why);
-        file::create_dir_all_with(&folder, &Mode::new(0o700)).map_err(failed)?;
-        let writer = Beside::create(&path, UNFINISHED, 0o600).map_err(|why| self.failed("begin an object", why))?;
+        let begin = || {
+            file::create_dir_all_with(&folder, &Mode::new(0o700))?;
+            Beside::create(&path, UNFINISHED, 0o600)
+        };
+        let mut tries = 0;
+        let writer = loop {
+            tries += 1;
+            match begin().map_err(io::Error::from) {
+                Ok(writer) => break writer,
+                // The folder went with somebody else's last object.
+                Err(why) if tries < TRY_COUNT && why.kind() == io::ErrorKind::NotFound => {}
+                Err(why) => return Err(self.broken("begin an object", why)),
+            }
+        };
         Ok(Box::new(Part { store: self, writer }))
     }
 
@@ -172,6 +185,24 @@ mod tests {
         store.delete("one/a").unwrap();
         store.delete("one/a").unwrap();
         assert!(!dir.path().join("archive/one").exists(), "no empty folder stays");
+    }
+
+    #[test]
+    fn a_folder_that_comes_and_goes_is_nobodys_trouble() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Directory::new(dir.path());
+        std::thread::scope(|scope| {
+            for name in ["one/a", "one/b", "one/c"] {
+                let store = &store;
+                scope.spawn(move || {
+                    for _ in 0..100 {
+                        store.put_bytes(name, b"text").unwrap();
+                        store.delete(name).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(store.list("").unwrap(), []);
     }
 
     #[test]
