@@ -16,7 +16,9 @@ pub fn check_recipients(recipients: &[String]) -> Result<(), BackupError> {
     let path = private.write("recipients", &lines(recipients))?;
     match Command::new("age").arg("-R").arg(&path).stdin("").run() {
         Ok(_) => Ok(()),
-        Err(CommandError::Failed { stderr, .. }) => Err(BackupError::BadRecipients { why: said(&stderr) }),
+        Err(CommandError::Failed { stderr, .. }) => {
+            Err(BackupError::BadRecipients { why: without(&said(&stderr), &path.to_string_lossy()) })
+        }
         Err(source) => Err(BackupError::Program { what: "look at the recipients", source }),
     }
 }
@@ -38,6 +40,11 @@ pub(super) fn lines(recipients: &[String]) -> String {
     recipients.iter().map(|recipient| format!("{}\n", recipient.trim())).collect()
 }
 
+/// What it says of a file that only we know, which has another name each time.
+fn without(said: &str, path: &str) -> String {
+    said.rsplit(&format!("\"{path}\": ")).next().unwrap_or(said).to_owned()
+}
+
 /// Its first words: the rest is about where to report bugs.
 pub(super) fn said(stderr: &str) -> String {
     let first = stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
@@ -54,6 +61,8 @@ mod tests {
         let text = "age: error: malformed recipient at line 1\nage: report unexpected or unhelpful errors at ...\n";
         assert_eq!(said(text), "malformed recipient at line 1");
         assert_eq!(said(""), "no reason given");
+        let twice = "failed to parse recipient file \"/run/x\": \"/run/x\": malformed recipient at line 1";
+        assert_eq!(without(twice, "/run/x"), "malformed recipient at line 1");
         assert_eq!(lines(&["a ".to_owned(), "b".to_owned()]), "a\nb\n");
         check_recipients(&[]).unwrap();
     }

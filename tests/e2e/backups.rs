@@ -103,7 +103,9 @@ fn say_what_they_lack(m: &Model, app: &str, units: &[String]) {
         if unit.workload == "blocked" && all.contains(what) { Ok(()) } else { Err(all) }
     };
     m.juju(&["config", app, "backup-recipients=age1banana"]);
-    m.soon("recipients that are none are named", 60, || says("cannot encrypt for the given recipients: malformed"));
+    m.soon("recipients that are none are named", 60, || {
+        says("cannot encrypt for the given recipients: malformed recipient at line 1")
+    });
     let refused = m.attempt(&["run", &units[1], "backup"]);
     m.hold(!refused.ok && refused.err.contains("malformed"), &format!("and refused: {}", refused.err));
     let uri = m.juju(&["add-secret", "backup-key", "age-identity=AGE-SECRET-KEY-NONE"]).trim().to_owned();
