@@ -11,7 +11,7 @@ use crate::cluster::{
 use crate::host::clock::{self, Moment};
 use crate::invocation::{self, HookName};
 use crate::juju::{self, log};
-use crate::mariadb::{Paths, install};
+use crate::mariadb::{Paths, install, running};
 use crate::model::observe::Model;
 use crate::model::{credentials, observe, publish, s3};
 use crate::node::act::{Hands, Outcome, act};
@@ -58,6 +58,7 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     let mut model = observe::observe(&me, event)?;
     model.juju.now_s = u64::try_from(clock::now().unix_seconds()).unwrap_or(0);
     translate::calendar(&mut model);
+    translate::server_options(&mut model);
     let mut pass = pass(&paths, &model);
     if seen.elapsed() > COMMIT_WITHIN {
         pass.now.commits.clear();
@@ -308,7 +309,9 @@ fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
         return status;
     }
     let proof = work::last_proof(paths).map(|ago| format!("backup verified {ago} ago"));
-    let beside = [bring::in_words(paths), work::now(paths), proof].into_iter().flatten();
+    let waits = running::waiting(paths).unwrap_or_default();
+    let restart = (!waits.is_empty()).then(|| format!("waits for a restart: {}", waits.join(" ")));
+    let beside = [bring::in_words(paths), work::now(paths), restart, proof].into_iter().flatten();
     let message = beside.fold(status.message, |message, text| format!("{message}; {text}"));
     beside_trouble(Status { message, ..status }, trouble)
 }

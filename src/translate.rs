@@ -18,7 +18,7 @@ use crate::model::settings::Profile;
 use crate::node::calendar::{self, CalendarError};
 use crate::node::planned::Request;
 use crate::node::stores::Stores;
-use crate::node::{Secrets, Wanted, live};
+use crate::node::{Secrets, Wanted, live, server_options};
 
 /// What the server's files are made of, once everything for them is known.
 pub fn wanted(model: &Model, observation: &Observation) -> Option<Wanted> {
@@ -31,11 +31,9 @@ pub fn wanted(model: &Model, observation: &Observation) -> Option<Wanted> {
         address: model.address?,
         members: observation.member_addresses(),
         forming: never_synced && formation.members.contains_key(&model.me),
-        use_: match options.profile {
-            Profile::Production => Use::Production,
-            Profile::Testing => Use::Testing,
-        },
-        max_connections: options.max_connections,
+        use_: use_of(options.profile),
+        limit_memory: options.limit_memory,
+        chosen: options.server.clone().with_lower_case_table_names(formation.lower_case_table_names),
     })
 }
 
@@ -151,6 +149,38 @@ pub fn calendar(model: &mut Model) {
         // Without an answer nothing is known; it is asked again.
         Some(schedule) => due(model, &planned, schedule).map_or(Calendar::Unknown, Calendar::Says),
     };
+}
+
+/// Asks the server what it would make of the options. Until a cluster has formed, nothing is fixed.
+pub fn server_options(model: &mut Model) {
+    let Some(options) = &model.options else { return };
+    let formed = model.juju.app.formation.as_ref().map(|formation| formation.lower_case_table_names);
+    let asked = options.server.lower_case_table_names();
+    let mut bad: Vec<BadSetting> = formed
+        .filter(|formed| *formed != asked)
+        .map(|formed| BadSetting {
+            option: "lower-case-table-names".to_owned(),
+            problem: format!(
+                "{asked} cannot be taken: the cluster has formed with {formed}, and it stays; set it back"
+            ),
+        })
+        .into_iter()
+        .collect();
+    let use_ = use_of(options.profile);
+    bad.extend(
+        server_options::problem(&Paths::default(), &options.server, use_, options.limit_memory)
+            .map(|(option, problem)| BadSetting { option: option.to_owned(), problem }),
+    );
+    if !bad.is_empty() {
+        (model.options, model.juju.settings) = (None, Err(bad));
+    }
+}
+
+fn use_of(profile: Profile) -> Use {
+    match profile {
+        Profile::Production => Use::Production,
+        Profile::Testing => Use::Testing,
+    }
 }
 
 /// A clock that was set back by more than this has made the last order's time useless.

@@ -131,6 +131,8 @@ pub struct Formation {
     /// Where the founders of earlier permissions were: they are asked before anybody bootstraps, because one that was cut
     /// off from Juju may serve longer than Juju shows it.
     pub former: BTreeSet<IpAddr>,
+    /// `lower_case_table_names` of all members, fixed from here on: it says how names lie in the data.
+    pub lower_case_table_names: u8,
 }
 
 /// What is known of the shared passwords. Their values never enter the decision.
@@ -372,6 +374,8 @@ pub struct Settings {
     pub min_cluster_size: MinClusterSize,
     /// For how many days a restore keeps what it has put aside; `None` for ever.
     pub restore_keep_days: Option<u32>,
+    /// `lower_case_table_names`, for a cluster that forms.
+    pub lower_case_table_names: u8,
 }
 
 /// How many units must be there before a cluster forms.

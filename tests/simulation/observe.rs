@@ -29,6 +29,7 @@ impl World {
                 cluster_name: APP.to_owned(),
                 min_cluster_size: MinClusterSize::Auto,
                 restore_keep_days: Some(1),
+                lower_case_table_names: 0,
             }),
             calendar: Calendar::Unknown,
         };

@@ -178,6 +178,7 @@ impl World {
                 cluster_name: "db".to_owned(),
                 min_cluster_size: self.min.map_or(MinClusterSize::Auto, MinClusterSize::AtLeast),
                 restore_keep_days: Some(7),
+                lower_case_table_names: 0,
             }),
             calendar: self.calendar(me),
         }

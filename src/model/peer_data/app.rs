@@ -21,6 +21,12 @@ struct FormationText {
     founder: String,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     former: BTreeSet<IpAddr>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    lower_case_table_names: u8,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -171,6 +177,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                         .collect::<Result<_, _>>()?,
                     founder: f.founder.parse()?,
                     former: f.former,
+                    lower_case_table_names: f.lower_case_table_names,
                 })
             })
             .transpose()?,
@@ -245,6 +252,7 @@ pub fn write_formation(formation: &Formation) -> Bag {
         members: formation.members.iter().map(|(unit, address)| (unit.to_string(), *address)).collect(),
         founder: formation.founder.to_string(),
         former: formation.former.clone(),
+        lower_case_table_names: formation.lower_case_table_names,
     };
     entry("formation", json(&text))
 }
@@ -346,6 +354,7 @@ mod tests {
             members: [("db/0".parse().unwrap(), "10.0.0.9".parse().unwrap())].into(),
             founder: "db/0".parse().unwrap(),
             former: ["10.0.0.8".parse().unwrap()].into(),
+            lower_case_table_names: 1,
         };
         let recovery = Recovery {
             epoch: Epoch(2),
