@@ -17,7 +17,7 @@ use crate::model::{credentials, observe, publish, s3};
 use crate::node::act::{Hands, Outcome, act};
 use crate::node::quiet::{self, Quiet};
 use crate::node::stores::Stores;
-use crate::node::{agent_service, bring, departure, live, shown, work};
+use crate::node::{agent_service, bring, departure, live, shown, turn, work};
 use crate::translate;
 
 /// A founding takes a few looks; a pass that still finds new things to do after so many goes on in the next hook.
@@ -59,6 +59,7 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     model.juju.now_s = u64::try_from(clock::now().unix_seconds()).unwrap_or(0);
     translate::calendar(&mut model);
     translate::server_options(&mut model);
+    translate::busy_members(&mut model);
     let mut pass = pass(&paths, &model);
     if seen.elapsed() > COMMIT_WITHIN {
         pass.now.commits.clear();
@@ -307,6 +308,12 @@ fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
     let status = state.status();
     if !matches!(state, State::Synced { .. } | State::Donor { .. }) {
         return status;
+    }
+    if let Some(why) = turn::observe(paths).refused {
+        let message = format!(
+            "the server does not start with the new options, and runs with those before: {why}; change them with juju config"
+        );
+        return Status { level: Level::Blocked, message };
     }
     let proof = work::last_proof(paths).map(|ago| format!("backup verified {ago} ago"));
     let waits = running::waiting(paths).unwrap_or_default();

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::backup::store::{S3Settings, UriStyle};
 use crate::backup::{self, BackupError, Keep, Order};
-use crate::cluster::{BadSetting, Calendar, DbInit, Due, Observation, Peers, Unit};
+use crate::cluster::{BadSetting, Calendar, DbInit, Due, Observation, Peer, Peers, Unit};
 use crate::mariadb::sizing::Use;
 use crate::mariadb::{Paths, SOCKET};
 use crate::model::credentials::{self, ACCOUNTS, Passwords};
@@ -204,6 +204,16 @@ fn due(model: &Model, planned: &planned::Options, schedule: &str) -> Result<Due,
     let next_s = calendar::next(schedule, since_s.max(now_s))?;
     let choosing = now || plan.order.is_some();
     Ok(Due { now, full, verify, next_s, busy: if choosing { busy(model) } else { BTreeMap::new() } })
+}
+
+/// Whose clients write how much, when somebody's turn comes next.
+pub fn busy_members(model: &mut Model) {
+    let idle = model.juju.app.turn.as_ref().is_none_or(|turn| turn.unit.is_none());
+    let Peers::Known(peers) = &model.juju.peers else { return };
+    let waits = |peer: &Peer| peer.report().is_some_and(|report| report.turned.waits);
+    if model.juju.leader && idle && peers.values().any(waits) {
+        model.juju.busy = busy(model);
+    }
 }
 
 /// How busy the members are that answer.

@@ -19,9 +19,9 @@ const NOT_COMPARED: [&str; 6] =
 /// What the server shows for what has no value.
 const NO_VALUE: &str = "(No default value)";
 /// ER_INCORRECT_GLOBAL_LOCAL_VAR: "Variable ... is a read only variable"; and Galera's refusal of an option that only a start
-/// takes, which is a wrong value to the server (ER_WRONG_VALUE_FOR_VAR).
+/// takes, which is a wrong argument to the server (ER_WRONG_ARGUMENTS; seen with 26.4.23).
 const ONLY_AT_START: u16 = 1238;
-const NOT_TAKEN: u16 = 1231;
+const NOT_TAKEN: u16 = 1210;
 
 /// By variable, and for Galera's own options by `wsrep_provider_options/NAME`.
 pub type Values = BTreeMap<String, String>;

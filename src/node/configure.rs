@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::live::{self, Live};
 use super::server_options::{self, Settings};
-use super::{Secrets, Wanted, journal, observe};
+use super::{Secrets, Wanted, journal, observe, turn};
 use crate::cluster::{DbInit, group_name};
 use crate::host::{Mode, file};
 use crate::mariadb::cnf::{self, ServerConfig, SstMethod};
@@ -26,8 +26,8 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
     // The volume's own: what is on another branch must not find this one.
     let branch = journal::branch(paths);
     let serving = if running { Vec::new() } else { serving(paths, wanted) };
-    let Settings { mut variables, provider, extra } =
-        server_options::settings(paths, &wanted.chosen, wanted.use_, wanted.limit_memory)?;
+    let settings = turn::settings(paths, wanted)?;
+    let Settings { mut variables, provider, extra } = settings.clone();
     let usual = match variables.remove("wsrep_sst_method").as_deref() {
         Some("rsync") => SstMethod::Rsync,
         _ => SstMethod::Mariabackup,
@@ -65,6 +65,9 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
     if running && (renewed.is_some() || file::read_to_string_opt(&applied)?.as_deref() != Some(text.as_str())) {
         apply(paths, usual, renewed.as_deref())?;
         file::write_atomic(&applied, text.as_bytes(), &Mode::new(0o600))?;
+    }
+    if running {
+        turn::note_good(paths, &settings)?;
     }
     if let Some(secrets) = secrets {
         // Last: others count on it that a donor here knows the new password.

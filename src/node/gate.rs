@@ -12,7 +12,7 @@ use crate::mariadb::{CNF, Paths, halfway, running, saved_view};
 
 use super::live::{self, Live};
 use super::shown::{self, Shown};
-use super::{journal, last_view};
+use super::{journal, last_view, turn};
 
 /// Runs before every start of the server.
 ///
@@ -32,6 +32,7 @@ pub fn pass(paths: &Paths) -> anyhow::Result<()> {
         halfway::forget(paths)?;
     }
     start::gate(paths)?;
+    turn::note_start(paths)?;
     // Last: only what starts is what runs.
     let text = file::read_to_string_opt(CNF)?.unwrap_or_default();
     Ok(running::note_start(paths, &text)?)

@@ -20,6 +20,7 @@ pub mod quiet;
 pub mod server_options;
 pub mod shown;
 pub mod stores;
+pub mod turn;
 pub mod work;
 
 use std::collections::BTreeMap;

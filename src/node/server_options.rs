@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
 
 use crate::host::{Mode, file, machine};
@@ -11,6 +12,7 @@ use crate::mariadb::{Paths, cnf, install};
 use crate::options::{self, Chosen, EXTRA};
 
 /// The part of the server's file that follows from options and the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Settings {
     pub(super) variables: BTreeMap<String, String>,
     pub(super) provider: BTreeMap<String, String>,
@@ -63,6 +65,11 @@ pub(super) fn settings(
     provider.extend(chosen.provider.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     let extra = chosen.extra.lines.iter().map(|line| (line.name.clone(), line.value.clone())).collect();
     Ok(Settings { variables, provider, extra })
+}
+
+/// A mark of what options say: the same on every machine, where the same revision of the charm runs.
+pub(super) fn mark(chosen: &Chosen, use_: Use, limit_memory: Option<u64>) -> String {
+    hex(&Sha1::digest(format!("{chosen:?} {use_:?} {limit_memory:?}")))
 }
 
 const GCACHE: &str = "gcache.size";

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::client::{OPERATOR, Writer};
 use super::model::Model;
 
 /// Option, value, the variable that shows it, and how.
@@ -17,7 +18,7 @@ const AT_ONCE: [(&str, &str, &str, &str); 18] = [
     ("character-set", "latin1", "collation_server", "latin1_swedish_ci"),
     ("time-zone", "Europe/Berlin", "time_zone", "Europe/Berlin"),
     ("binlog-retention-days", "3", "binlog_expire_logs_seconds", "259200"),
-    ("slow-query-log", "true", "slow_query_log", "ON"),
+    ("slow-query-log", "true", "slow_query_log", "1"),
     ("long-query-time", "0.25", "long_query_time", "0.250000"),
     ("wsrep-slave-threads", "3", "wsrep_slave_threads", "3"),
     ("sst-method", "rsync", "wsrep_sst_method", "rsync"),
@@ -47,10 +48,10 @@ const REFUSED: [(&str, &str, &str); 12] = [
     ("extra-config", "wait_timeout=5", "extra-config: line 1: wait_timeout has an option of its own"),
 ];
 
-/// A cluster of two.
+/// A cluster of three.
 pub(crate) fn reach_every_server(m: &Model, app: &str) {
-    m.deploy(app, 2, &[]);
-    m.one_cluster(app, 2, 300);
+    m.deploy(app, 3, &[]);
+    m.one_cluster(app, 3, 300);
     let units: Vec<String> = m.app(app).units.into_iter().map(|unit| unit.name).collect();
     let started = m.on(&units[0], STARTED).out;
     let names: Vec<&str> = AT_ONCE.iter().map(|(option, ..)| *option).collect();
@@ -94,20 +95,77 @@ pub(crate) fn reach_every_server(m: &Model, app: &str) {
         });
         m.juju(&["config", app, "--reset", option]);
     }
-    m.one_cluster(app, 2, 60);
+    m.one_cluster(app, 3, 60);
 
-    m.step("an option that waits for a restart");
-    m.juju(&["config", app, "gcache-size=48M"]);
-    m.soon("the status names it", 60, || {
-        let said = m.app(app).units[0].message.clone();
-        if said.contains("waits for a restart: wsrep_provider_options/gcache.size") { Ok(()) } else { Err(said) }
-    });
-    m.juju(&["config", app, "--reset", "gcache-size"]);
-    m.soon("and nothing when it is reset", 60, || {
-        let said = m.app(app).units[0].message.clone();
-        if said.contains("waits for a restart") { Err(said) } else { Ok(()) }
-    });
     m.hold(m.on(&units[0], STARTED).out == started, "nothing of all this has restarted a server");
+    in_turn(m, app, &units);
+    what_does_not_start(m, app, &units);
+}
+
+/// One unit after the other, while a client writes.
+fn in_turn(m: &Model, app: &str, units: &[String]) {
+    m.step("an option that only a start takes");
+    let told = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
+    let password = told["password"].as_str().unwrap().to_owned();
+    let doors = m.app(app).units.into_iter().filter_map(|unit| unit.address).collect();
+    let writer = Writer::start_at(doors, &password, "turns");
+    let before: Vec<u64> = units.iter().map(|unit| starts(m, unit).len() as u64).collect();
+    m.juju(&["config", app, "gcache-size=48M"]);
+    m.until("every server runs with it", 180, || {
+        let missing: Vec<&String> =
+            units.iter().filter(|unit| !gcache(m, unit).contains("gcache.size = 50331648;")).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("not yet: {missing:?}")) }
+    });
+    m.one_cluster(app, units.len(), 60);
+    let written = writer.stop();
+    m.hold(written.failed.is_empty(), &format!("the writer lost nothing: {:?}", written.failed.first()));
+    m.step(&format!("  {} written, longest gap {} ms", written.acknowledged, written.longest_gap.as_millis()));
+    let mut times = Vec::new();
+    for (unit, before) in units.iter().zip(before) {
+        let starts = starts(m, unit);
+        m.hold(starts.len() as u64 == before + 1, &format!("{unit} was restarted once: {starts:?}"));
+        times.extend(starts.last().cloned());
+    }
+    m.step(&format!("  started at {times:?}"));
+}
+
+/// What the check cannot foresee: the server ends while it starts.
+fn what_does_not_start(m: &Model, app: &str, units: &[String]) {
+    m.step("a value with which the server does not start");
+    let before: usize = units.iter().map(|unit| starts(m, unit).len()).sum();
+    m.juju(&["config", app, "extra-config=innodb_data_file_path=ibdata1:900M:autoextend"]);
+    let blocked =
+        || m.app(app).units.into_iter().filter(|unit| unit.message.contains("does not start with the new options"));
+    m.until("one unit goes back to the options before, and says so", 180, || match blocked().count() {
+        1 => Ok(()),
+        other => Err(format!("{other} units say so: {:?}", m.app(app).units)),
+    });
+    let tried = blocked().next().map(|unit| unit.name);
+    let size = units.len().to_string();
+    m.soon("all of them serve", 60, || {
+        let seen: Vec<_> = units.iter().map(|unit| m.server(unit).unwrap_or_default()).collect();
+        let serves = |seen: &BTreeMap<String, String>| {
+            seen.get("wsrep_local_state_comment").is_some_and(|state| state == "Synced")
+                && seen.get("wsrep_cluster_size") == Some(&size)
+        };
+        if seen.iter().all(serves) { Ok(()) } else { Err(format!("{:?}", m.app(app).units)) }
+    });
+    let others: usize =
+        units.iter().filter(|unit| Some(*unit) != tried.as_ref()).map(|unit| starts(m, unit).len()).sum();
+    let tries: usize = units.iter().map(|unit| starts(m, unit).len()).sum::<usize>() - others;
+    m.hold(others + tries > before, &format!("only {tried:?} has tried it: {tries} starts"));
+    m.juju(&["config", app, "--reset", "extra-config"]);
+    m.one_cluster(app, units.len(), 90);
+}
+
+/// When the server was started, from the journal.
+fn starts(m: &Model, unit: &str) -> Vec<String> {
+    let ask = "journalctl --unit mariadb --output short-iso --no-pager | grep 'ready for connections' | cut -d' ' -f1";
+    m.on(unit, ask).out.lines().map(ToOwned::to_owned).collect()
+}
+
+fn gcache(m: &Model, unit: &str) -> String {
+    m.sql(unit, "SELECT @@GLOBAL.wsrep_provider_options").unwrap_or_default()
 }
 
 const STARTED: &str = "systemctl show --property ExecMainStartTimestampMonotonic mariadb";

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::plan::PlanText;
+use super::turn::TurnText;
 use super::{Bag, FORMAT, check_format, is_zero, json, parse};
 use crate::cluster::{
     AppBag, Cause, Credentials, Ended, Epoch, Formation, History, Plan, Position, Recovery, Replaced, Restart, Restore,
-    Source, Unit,
+    Source, Turn, Unit,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -232,6 +233,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
             problem: r.problem,
             at_s: r.at.unwrap_or(0),
         }),
+        turn: bag.get("turn").map(|text| parse::<TurnText>("turn", text)?.try_into()).transpose()?,
         plan: bag.get("plan").map(|text| parse::<PlanText>("plan", text)?.try_into()).transpose()?,
     })
 }
@@ -324,6 +326,11 @@ pub fn write_ended(ended: &Ended) -> Bag {
 /// Nothing is said of it any more.
 pub fn forget_ended() -> Bag {
     entry("restored", String::new())
+}
+
+/// Whose turn it is.
+pub fn write_turn(turn: &Turn) -> Bag {
+    entry("turn", json(&TurnText::from(turn)))
 }
 
 /// Planned backups.
