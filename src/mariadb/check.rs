@@ -35,14 +35,18 @@ pub enum CheckError {
 }
 
 /// Asks the server about these lines, behind what the machine's other files say. Nothing is started. `scratch` is an empty
-/// folder of our own, which stands for the data: the server would look for plugins there.
+/// folder of our own, which stands for the data: the server would look for plugins there. It may take so many bytes of
+/// memory.
 ///
 /// # Errors
 /// When the server would not start with them, or would change a value by itself, or cannot be asked.
-pub fn check(lines: &str, scratch: &Path) -> Result<Variables, CheckError> {
+pub fn check(lines: &str, scratch: &Path, memory: u64) -> Result<Variables, CheckError> {
     let file = scratch.join("check.cnf");
     file::write_atomic(&file, with_others(lines)?.as_bytes(), &Mode::new(0o600))?;
-    let asked = Command::new(server_program())
+    // Some caches are allocated even for this.
+    let asked = Command::new("prlimit")
+        .arg(format!("--as={memory}"))
+        .arg(server_program())
         .arg(format!("--defaults-file={}", file.display()))
         .arg(format!("--datadir={}", scratch.display()))
         .args(["--help", "--verbose"])

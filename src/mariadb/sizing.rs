@@ -74,6 +74,15 @@ pub fn sizing(memory: u64, volume: u64, use_: Use, asked: Asked) -> Sizing {
     }
 }
 
+/// Variables that say how large the pools and caches are which all connections share.
+pub const SHARED: [&str; 5] = [
+    "innodb_buffer_pool_size",
+    "innodb_log_buffer_size",
+    "key_buffer_size",
+    "aria_pagecache_buffer_size",
+    "query_cache_size",
+];
+
 /// What a server takes of the memory, as its own variables say, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
@@ -103,13 +112,7 @@ impl Needs {
             "tmp_memory_table_size",
         ]);
         Self {
-            shared: sum(&[
-                "innodb_buffer_pool_size",
-                "innodb_log_buffer_size",
-                "key_buffer_size",
-                "aria_pagecache_buffer_size",
-                "query_cache_size",
-            ]),
+            shared: sum(&SHARED),
             idle_connection,
             busy_connection: idle_connection.saturating_add(buffers),
             connections: sum(&["max_connections"]),

@@ -47,9 +47,11 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
         extra,
     };
     let text = cnf::render(&config);
+    // Asked first: what the server cannot read is never its file.
+    let values = if running::is_noted(paths, &text)? { None } else { Some(as_read(paths, &text)?) };
     file::write_atomic(CNF, text.as_bytes(), &Mode::new(0o644))?;
-    if !running::is_noted(paths, &text)? {
-        running::note_wanted(paths, &text, as_read(paths, &text)?)?;
+    if let Some(values) = values {
+        running::note_wanted(paths, &text, values)?;
     }
     let mut renewed = None;
     if let Some(secrets) = secrets {

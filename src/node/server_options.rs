@@ -7,7 +7,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::host::{Mode, file, machine};
 use crate::mariadb::check::{self, CheckError, Variables};
-use crate::mariadb::sizing::{Asked, Needs, Use, sizing};
+use crate::mariadb::sizing::{Asked, Needs, SHARED, Use, sizing};
 use crate::mariadb::{Paths, cnf, install};
 use crate::options::{self, Chosen, EXTRA};
 
@@ -87,6 +87,9 @@ pub fn problem(paths: &Paths, chosen: &Chosen, use_: Use, limit_memory: Option<u
     if file::read_to_string_opt(&noted).ok().flatten().as_deref() == Some(&*seen) {
         return None;
     }
+    if let Some(found) = larger_than_all(&settings, memory) {
+        return Some(found);
+    }
     let listing = match ask(paths, &text) {
         Ok(listing) => listing,
         Err(CheckError::Refused(why)) => {
@@ -109,7 +112,8 @@ pub(super) fn ask(paths: &Paths, text: &str) -> Result<Variables, CheckError> {
     let scratch = paths.run.join(format!("server-check.{}", std::process::id()));
     file::create_dir_all_with(&paths.run, &Mode::new(0o755))?;
     file::create_dir_all_with(&scratch, &Mode::new(0o700))?;
-    let said = check::check(text, &scratch);
+    let memory = machine::memory_limit().unwrap_or(1 << 30);
+    let said = check::check(text, &scratch, memory);
     file::remove_dir_all_opt(&scratch)?;
     said
 }
@@ -145,6 +149,15 @@ fn unknown(settings: &Settings, listing: &Variables) -> Option<(&'static str, St
     let whole = listing.keys().find(|known| known.starts_with(name.as_str()));
     let hint = whole.map_or(String::new(), |whole| format!("; did you mean {whole}?"));
     Some((EXTRA, format!("the server has no variable {name}{hint}")))
+}
+
+/// Without asking: a server that is asked about a cache may allocate it.
+fn larger_than_all(settings: &Settings, memory: u64) -> Option<(&'static str, String)> {
+    let sizes = settings.extra.iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    let (name, value) = sizes
+        .filter(|(name, _)| SHARED.contains(&name.as_str()))
+        .find(|(_, value)| options::bytes(value).is_some_and(|bytes| bytes > memory))?;
+    Some((EXTRA, format!("{name} = {value} is more than this machine's {} MiB", memory >> 20)))
 }
 
 /// What the server takes at least, against the machine.

@@ -7,7 +7,7 @@ mod value;
 
 pub use extra::{Extra, Line, normalised};
 pub use table::{DESCRIPTIONS, OWNED};
-pub use value::Kind;
+pub use value::{Kind, bytes};
 
 use std::collections::BTreeMap;
 

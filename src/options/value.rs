@@ -164,7 +164,7 @@ impl fmt::Display for Kind {
 }
 
 /// `512M`: a number, and one letter for a power of 1024.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+pub fn bytes(text: &str) -> Option<u64> {
     let (digits, power) = match text.chars().last()?.to_ascii_uppercase() {
         'K' => (&text[..text.len() - 1], 10),
         'M' => (&text[..text.len() - 1], 20),

@@ -44,7 +44,7 @@ const REFUSED: [(&str, &str, &str); 12] = [
         "wsrep_cluster_address=gcomm://",
         "extra-config: line 1: wsrep_cluster_address is the charm's own",
     ),
-    ("extra-config", "key_buffer_size=900G", "extra-config: the server would take"),
+    ("extra-config", "key_buffer_size=900G", "extra-config: key_buffer_size = 900G is more than this machine's"),
     ("extra-config", "wait_timeout=5", "extra-config: line 1: wait_timeout has an option of its own"),
 ];
 
