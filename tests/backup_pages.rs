@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(clippy::disallowed_methods, reason = "the tests stand outside the charm and drive programs themselves")]
 
+#[path = "support/backups.rs"]
+mod backups;
 #[path = "support/figure.rs"]
 mod figure;
 #[path = "backup_pages/server.rs"]
@@ -13,9 +15,12 @@ mod speed;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
+use backups::{
+    chain_of, flips_are_found, identity, kill_in_the_middle, only_reasons_are_left, other_keys_are_refused, quiet,
+    take_and_tell, this_program,
+};
 use mariadb_galera::backup::store::{Directory, Store as _};
 use mariadb_galera::backup::stream::Cuts;
 use mariadb_galera::backup::take::take_cut;
@@ -27,14 +32,6 @@ use server::{Server, Workplace, run, scenario};
 
 /// Small ones, so that little data make several of each.
 const CUTS: Cuts = Cuts { chunk_bytes: 256 << 10, object_bytes: 1 << 20 };
-
-fn quiet() -> impl FnMut(mariadb_galera::backup::Progress) {
-    |_| {}
-}
-
-fn identity() -> String {
-    run("age-keygen", &[])
-}
 
 fn data_objects(store: &Directory, id: &str) -> Vec<String> {
     store.list(&format!("{id}/data.")).unwrap().into_iter().map(|object| object.name).collect()
@@ -51,10 +48,6 @@ fn points(server: &Server, store: &Directory, order: &Order) -> Vec<(Manifest, u
         found.push((made, server.count()));
     }
     found
-}
-
-fn chain_of(store: &Directory, id: &str) -> Vec<Manifest> {
-    Catalogue::read(store).unwrap().chain(id).unwrap()
 }
 
 /// One full and six incrementals, each brought back; and damage of every object is found before anything is there.
@@ -91,26 +84,7 @@ fn a_chain(place: &Workplace, server: &Server, key: Option<&str>) {
     let last = &points[6].0;
     let chain = chain_of(&store, &last.id);
     let into = place.path("back");
-    let mut flipped = 0;
-    for made in &chain {
-        for part in &made.files {
-            let path = place.path("chain").join(&made.id).join(&part.name);
-            let good = fs::read(&path).unwrap();
-            let mut bad = good.clone();
-            let middle = bad.len() * 2 / 3;
-            bad[middle] ^= 0x10;
-            fs::write(&path, &bad).unwrap();
-            let found = check(&store, &chain, &mut quiet()).unwrap_err().to_string();
-            let refused = bring_back(&store, &chain, key, &into, &mut quiet()).unwrap_err().to_string();
-            assert_eq!(found, refused);
-            let chunk = middle as u64 / CUTS.chunk_bytes + 1;
-            assert!(found.contains(&format!("{} is damaged in chunk {chunk} of", part.name)), "{found}");
-            assert!(found.contains(&made.id), "{found}");
-            assert!(place.names_beside("back").is_empty());
-            fs::write(&path, &good).unwrap();
-            flipped += 1;
-        }
-    }
+    let flipped = flips_are_found(place, "chain", &chain, key);
     assert!(flipped > 7, "some of them have several objects: {flipped}");
 
     // Shortened and lost ones are seen before a byte was read.
@@ -127,12 +101,7 @@ fn a_chain(place: &Workplace, server: &Server, key: Option<&str>) {
     assert!(matches!(refused, BackupError::MissingObject { .. }), "{refused}");
     fs::write(&path, &good).unwrap();
     if key.is_some() {
-        let refused = bring_back(&store, &chain, None, &into, &mut quiet()).unwrap_err();
-        assert!(matches!(refused, BackupError::NoIdentity { .. }), "{refused}");
-        let refused = bring_back(&store, &chain, Some(&identity()), &into, &mut quiet()).unwrap_err();
-        assert!(matches!(refused, BackupError::WrongIdentity { .. }), "{refused}");
-        let refused = bring_back(&store, &chain, Some("no key"), &into, &mut quiet()).unwrap_err();
-        assert!(matches!(refused, BackupError::BadIdentity { .. }), "{refused}");
+        other_keys_are_refused(place, &store, &chain);
     }
     // A parent that somebody deleted.
     fs::remove_dir_all(place.path("chain").join(&points[2].0.id)).unwrap();
@@ -260,26 +229,11 @@ fn one_that_is_killed() {
     let (workplace, store) = args.split_once(',').unwrap();
     let server = Server::seen_from_afar(Path::new(workplace));
     let recipients = std::env::var("BACKUP_FOR").ok().into_iter().collect();
-    let begin = Instant::now();
-    let made = take(&Directory::new(store), &Order { recipients, ..server.order() }, &mut quiet()).unwrap();
-    println!(
-        "TAKEN {:.2} s, {} MB of {} MB, {}",
-        begin.elapsed().as_secs_f64(),
-        made.stored_bytes >> 20,
-        made.raw_bytes >> 20,
-        peak_memory()
-    );
-}
-
-fn peak_memory() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    status.lines().find(|line| line.starts_with("VmHWM")).unwrap().replace('\t', " ")
+    take_and_tell(Path::new(store), &Order { recipients, ..server.order() });
 }
 
 fn begin_in_a_process(place: &Workplace, store: &Path, recipient: Option<&str>) -> std::process::Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "one_that_is_killed", "--nocapture"]).stdout(std::process::Stdio::piped());
-    command.env("BACKUP_OF", format!("{},{}", place.root().display(), store.display()));
+    let mut command = this_program("BACKUP_OF", &format!("{},{}", place.root().display(), store.display()));
     if let Some(recipient) = recipient {
         command.env("BACKUP_FOR", recipient);
     }
@@ -295,43 +249,17 @@ fn killed_in_the_middle() {
         let store = Directory::new(&path);
         let mut seen: Vec<String> = Vec::new();
         for _ in 0..4 {
-            let mut child = begin_in_a_process(place, &path, None);
+            let child = begin_in_a_process(place, &path, None);
             let id = child.id();
-            let begin = Instant::now();
-            let find = |path: &Path| run("find", &[path.to_str().unwrap(), "-name", "data.*.part", "-size", "+4M"]);
-            // What the one before has left there goes first.
-            let part = || find(&path).lines().any(|line| !seen.iter().any(|id| line.contains(id.as_str())));
-            while !path.exists() || !part() {
-                assert!(begin.elapsed() < Duration::from_secs(30) && child.try_wait().unwrap().is_none(), "too quick");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let catalogue = Catalogue::read(&store).unwrap();
-            let last = catalogue.entries().last().unwrap();
-            assert!(matches!(&last.shape, Shape::Unfinished(begun) if begun.len() == 1), "{:?}", last.shape);
-            assert!(matches!(catalogue.chain(&last.id), Err(BackupError::Unfinished { .. })));
-            seen.push(last.id.clone());
+            seen.push(kill_in_the_middle(child, &path, &seen));
             std::thread::sleep(Duration::from_millis(300));
             let running = server::processes_with(&format!("backup.{id}-"));
             assert!(running.is_empty(), "its programs have ended with it: {running:?}");
         }
         let made = take_cut(&store, &server.order(), CUTS, &mut quiet()).unwrap();
-        let catalogue = Catalogue::read(&store).unwrap();
-        for entry in catalogue.entries() {
-            match &entry.shape {
-                Shape::Failed(failed) => {
-                    assert_eq!(failed.reason, "interrupted: its process ended in the middle");
-                    assert_eq!(file::list_opt(path.join(&entry.id)).unwrap().unwrap(), ["failed.json"]);
-                }
-                Shape::Finished(found) => assert_eq!(**found, made),
-                Shape::Unfinished(_) | Shape::Unreadable(_) => panic!("{entry:?}"),
-            }
-        }
-        assert_eq!(catalogue.entries().len(), 5);
+        only_reasons_are_left(&path, seen.len(), &made);
         let private = file::list_opt("/run/mariadb-galera").unwrap().unwrap();
         assert_eq!(private.iter().filter(|name| name.starts_with("backup.") && *name != "backup.lock").count(), 0);
-        check(&store, &chain_of(&store, &made.id), &mut quiet()).unwrap();
     });
 }
 

@@ -7,9 +7,10 @@ use std::time::Instant;
 use mariadb_galera::backup::store::Directory;
 use mariadb_galera::backup::{Catalogue, bring_back, recipient_of};
 
+use super::backups::{chain_of, identity, quiet};
+use super::begin_in_a_process;
 use super::figure::{figure, mean};
 use super::server::{Server, Workplace, run, scenario};
-use super::{begin_in_a_process, chain_of, identity, quiet};
 
 #[test]
 fn speed_and_memory() {
