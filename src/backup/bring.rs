@@ -305,3 +305,50 @@ pub(super) fn blame(made: &Manifest, what: &'static str, why: CommandError) -> B
         CommandError::Start { .. } | CommandError::Talk { .. } | CommandError::TimedOut { .. } => here(why),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::fixture::{archive, id, manifest};
+
+    /// What is said when it is brought back to a disk with too little room, in a folder that is not there yet.
+    fn refused(chain: &[Manifest]) -> String {
+        let (archive, place) = (archive(), tempfile::tempdir().unwrap());
+        let into = place.path().join("volume/data");
+        let why = bring_back(&archive.store, chain, None, &into, &mut |_| {}).unwrap_err();
+        assert!(matches!(why, BackupError::NoRoom { free, need, .. } if free < need), "{}", why.in_words());
+        assert_eq!(file::list_opt(place.path()).unwrap().unwrap(), [""; 0], "nothing was begun");
+        let free = machine::disk_space(place.path()).unwrap().free;
+        let said = why.to_string().replace(&place.path().display().to_string(), "<place>");
+        // Somebody else may write to this disk meanwhile: how much there is, but not to the byte.
+        let (before, rest) = said.split_once("room for ").unwrap();
+        let (told, after) = rest.split_once(' ').unwrap();
+        assert!(told.parse::<u64>().unwrap().abs_diff(free) < 1 << 30, "{told} of {free}");
+        format!("{before}room for <free> {after}")
+    }
+
+    #[test]
+    fn a_disk_with_too_little_room_is_named_before_anything_is_written() {
+        let of = |second, parent: Option<&str>, raw_bytes| Manifest { raw_bytes, ..manifest(&id(second), parent) };
+        let chain = [
+            of(0, None, 1_000_000_000_000_000_000),
+            of(1, Some(&id(0)), 20_000_000_000_000_000),
+            of(2, Some(&id(1)), 10_000_000_000_000_000),
+        ];
+        // All of them, the larger of the two that are applied beside the full one, and a twentieth.
+        let expected = "cannot bring back the backup 2026-01-01T00:00:02Z: <place>/volume has room for <free> bytes, \
+                        and 1101500000000000000 are needed";
+        assert_eq!(refused(&chain), expected);
+        let logical = Manifest { kind: Kind::Logical, ..of(3, None, 1_000_000_000_000_000_000) };
+        let expected = "cannot bring back the backup 2026-01-01T00:00:03Z: <place>/volume has room for <free> bytes, \
+                        and 2000000000536870912 are needed";
+        assert_eq!(refused(&[logical]), expected);
+    }
+
+    #[test]
+    fn where_there_is_room_nobody_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        check_room(&[manifest(&id(0), None)], &place.path().join("data")).unwrap();
+        check_room(&[], &place.path().join("data")).unwrap();
+    }
+}
