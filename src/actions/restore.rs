@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{backup, list_backups};
 use crate::backup::store::Patience;
-use crate::backup::{Live, load};
+use crate::backup::{Live, load, room};
 use crate::cluster::{self, Commit, Observation, Restore, Source, Unit};
 use crate::mariadb::{Paths, SOCKET};
 use crate::model::observe::Model;
@@ -127,7 +127,7 @@ fn leader(action: &str) -> anyhow::Result<(Model, Observation)> {
     Ok((model, o))
 }
 
-/// The unit that can bring it back, and how many bytes its data have.
+/// The unit that can bring it back, and how many bytes that takes.
 fn who_has(model: &Model, id: &str) -> anyhow::Result<(Unit, u64)> {
     let (listed, silent) = list_backups::everywhere(model)?;
     choose(&listed, &silent, &model.me, id)
@@ -159,7 +159,7 @@ fn choose(listed: &[Listed], silent: &[String], me: &Unit, id: &str) -> anyhow::
         ),
         Some(backup) => {
             let unit = if backup.kept_by.is_empty() { &me } else { &backup.kept_by };
-            Ok((unit.parse().map_err(anyhow::Error::msg)?, chain_bytes(listed, backup)))
+            Ok((unit.parse().map_err(anyhow::Error::msg)?, room_for(listed, backup)))
         }
         None if silent.is_empty() => anyhow::bail!("there is no backup {id}: list-backups shows what there is"),
         None => anyhow::bail!(
@@ -169,17 +169,19 @@ fn choose(listed: &[Listed], silent: &[String], me: &Unit, id: &str) -> anyhow::
     }
 }
 
-/// Of a backup and what it builds on.
-fn chain_bytes(listed: &[Listed], backup: &Listed) -> u64 {
-    let (mut bytes, mut last) = (backup.raw_bytes, backup);
+/// What it takes to bring a backup back, with what it builds on.
+fn room_for(listed: &[Listed], backup: &Listed) -> u64 {
+    let (mut raw_bytes, mut last) = (vec![backup.raw_bytes], backup);
     // Names of parents are older, so this ends.
     while let Some(parent) = listed
         .iter()
         .find(|other| Some(&other.id) == last.parent.as_ref() && other.kept_by == last.kept_by && other.id < last.id)
     {
-        (bytes, last) = (bytes + parent.raw_bytes, parent);
+        raw_bytes.push(parent.raw_bytes);
+        last = parent;
     }
-    bytes
+    raw_bytes.reverse();
+    room(backup.kind == "logical", &raw_bytes)
 }
 
 /// Every member keeps what it has, beside the data that it receives. One that does not say how much room it has may be away,
@@ -236,7 +238,7 @@ mod tests {
     fn chosen(listed: &[Listed]) -> String {
         let me = "db/0".parse().unwrap();
         match choose(listed, &[], &me, ID) {
-            Ok((unit, bytes)) => format!("{unit} brings back {bytes} bytes"),
+            Ok((unit, bytes)) => format!("{unit} needs {bytes} bytes"),
             Err(why) => why.to_string(),
         }
     }
@@ -264,19 +266,15 @@ mod tests {
             );
             // What cannot be brought back anyway leaves no doubt.
             let broken = Listed { status: "broken: a part of it is gone".to_owned(), ..other };
-            assert_eq!(chosen(&[broken, one()]), "db/1 brings back 700 bytes");
+            assert_eq!(chosen(&[broken, one()]), "db/1 needs 735 bytes");
         }
     }
 
     #[test]
     fn of_copies_of_one_backup_the_nearest_is_chosen() {
-        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/2")]), "db/1 brings back 700 bytes");
-        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/0")]), "db/0 brings back 700 bytes");
-        assert_eq!(
-            chosen(&[kept_by("db/1"), kept_by("")]),
-            "db/0 brings back 700 bytes",
-            "every unit reaches the bucket"
-        );
+        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/2")]), "db/1 needs 735 bytes");
+        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/0")]), "db/0 needs 735 bytes");
+        assert_eq!(chosen(&[kept_by("db/1"), kept_by("")]), "db/0 needs 735 bytes", "every unit reaches the bucket");
     }
 
     #[test]

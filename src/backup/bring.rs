@@ -145,8 +145,7 @@ fn lay_out_logical(
     if made.encryption.is_some() && key.is_none() {
         return Err(BackupError::NoIdentity { id: made.id.clone() });
     }
-    // Pages with room to grow, their indexes, and the engine's own log.
-    check_room_for(made, path, 2 * made.raw_bytes + (512 << 20))?;
+    check_room(std::slice::from_ref(made), path)?;
     let private = Private::new()?;
     let key = key.map(|identity| private.write("identity", &format!("{}\n", identity.trim()))).transpose()?;
     logical::lay_out(store, made, key.as_deref(), path, &changes_beside(path), told)
@@ -172,15 +171,22 @@ fn check_links(chain: &[Manifest]) -> Result<(), BackupError> {
     Ok(())
 }
 
-fn check_room(chain: &[Manifest], path: &Path) -> Result<(), BackupError> {
-    let Some(last) = chain.last() else { return Ok(()) };
+/// How many bytes are needed to bring back what has these sizes: a full backup and those that build on it, or a logical one.
+pub fn room(logical: bool, raw_bytes: &[u64]) -> u64 {
+    let all: u64 = raw_bytes.iter().sum();
+    if logical {
+        // Pages with room to grow, their indexes, and the engine's own log.
+        return 2 * all + (512 << 20);
+    }
     // The full one, grown by each of the others, and the largest of those beside it while it is applied.
-    let all: u64 = chain.iter().map(|made| made.raw_bytes).sum();
-    let beside = chain.iter().skip(1).map(|made| made.raw_bytes).max().unwrap_or(0);
-    check_room_for(last, path, all + beside + all / 20)
+    let beside = raw_bytes.iter().skip(1).max().copied().unwrap_or(0);
+    all + beside + all / 20
 }
 
-fn check_room_for(last: &Manifest, path: &Path, need: u64) -> Result<(), BackupError> {
+fn check_room(chain: &[Manifest], path: &Path) -> Result<(), BackupError> {
+    let Some(last) = chain.last() else { return Ok(()) };
+    let raw_bytes: Vec<u64> = chain.iter().map(|made| made.raw_bytes).collect();
+    let need = room(last.kind == Kind::Logical, &raw_bytes);
     let folder = path.parent().unwrap_or(path);
     let there = folder.ancestors().find(|folder| file::exists(folder).unwrap_or(false)).unwrap_or(folder);
     let free = machine::disk_space(there)?.free;
