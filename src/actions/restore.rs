@@ -266,15 +266,19 @@ mod tests {
             );
             // What cannot be brought back anyway leaves no doubt.
             let broken = Listed { status: "broken: a part of it is gone".to_owned(), ..other };
-            assert_eq!(chosen(&[broken, one()]), "db/1 needs 735 bytes");
+            assert_eq!(chosen(&[broken, one()]), "db/1 needs 201327327 bytes");
         }
     }
 
     #[test]
     fn of_copies_of_one_backup_the_nearest_is_chosen() {
-        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/2")]), "db/1 needs 735 bytes");
-        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/0")]), "db/0 needs 735 bytes");
-        assert_eq!(chosen(&[kept_by("db/1"), kept_by("")]), "db/0 needs 735 bytes", "every unit reaches the bucket");
+        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/2")]), "db/1 needs 201327327 bytes");
+        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/0")]), "db/0 needs 201327327 bytes");
+        assert_eq!(
+            chosen(&[kept_by("db/1"), kept_by("")]),
+            "db/0 needs 201327327 bytes",
+            "every unit reaches the bucket"
+        );
     }
 
     #[test]

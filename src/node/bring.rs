@@ -169,17 +169,11 @@ fn before(paths: &Paths, epoch: u32, branch: u32) -> anyhow::Result<()> {
     if !file::exists(&folder)? {
         file::rename(&aside, &folder)?;
     }
-    match datadir::measure_in(&folder) {
-        Ok(Some((uuid, seqno))) => write(paths, &text(Some(format!("{uuid}:{seqno}")), None)),
-        Ok(None) => {
-            file::rename(&folder, &aside)?;
-            write(paths, &text(None, Some(format!("{} holds no position to go on from", aside.display()))))
-        }
-        Err(why) => {
-            file::rename(&folder, &aside)?;
-            write(paths, &text(None, Some(format!("{:#}", anyhow::Error::from(why)))))
-        }
+    if let Some((uuid, seqno)) = datadir::noted_position(&folder) {
+        return write(paths, &text(Some(format!("{uuid}:{seqno}")), None));
     }
+    file::rename(&folder, &aside)?;
+    write(paths, &text(None, Some(format!("{} holds no position to go on from", aside.display()))))
 }
 
 /// The process: brings a backup back, and writes down what came of it.
@@ -265,6 +259,7 @@ pub fn put(paths: &Paths, epoch: Epoch, branch: Epoch, position: &Position) -> a
         if file::exists(&data)? {
             // A second copy under this number would be one that an interrupted try has made of nothing.
             anyhow::ensure!(!file::exists(&aside)?, "{} is in the way", aside.display());
+            datadir::ready_to_lie(paths)?;
             file::rename(&data, &aside)?;
         }
         file::rename(&folder, &data)?;
