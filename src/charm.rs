@@ -327,7 +327,7 @@ fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
 fn beside_trouble(status: Status, trouble: Option<&str>) -> Status {
     match trouble {
         Some(trouble) if status.level == Level::Active => {
-            Status { level: Level::Blocked, message: format!("no backups can be made: {trouble}") }
+            Status { level: Level::Blocked, message: format!("no backups can be made: {trouble}; {}", status.message) }
         }
         Some(_) | None => status,
     }

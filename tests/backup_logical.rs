@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(clippy::disallowed_methods, reason = "the tests stand outside the charm and drive programs themselves")]
 
+#[path = "support/backups.rs"]
+mod backups;
 #[path = "support/figure.rs"]
 mod figure;
 #[path = "backup_pages/server.rs"]
@@ -18,13 +20,17 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use backups::{
+    chain_of, flips_are_found, identity, kill_in_the_middle, kill_when, only_reasons_are_left, other_keys_are_refused,
+    quiet, take_and_tell, this_program,
+};
 use figure::{figure, mean};
 use look::{accounts, contents, odd_data, quoted, same};
 use mariadb_galera::backup::store::Directory;
 use mariadb_galera::backup::stream::Cuts;
 use mariadb_galera::backup::take::take_cut;
 use mariadb_galera::backup::{
-    BackupError, Catalogue, Kind, Live, Manifest, Order, Shape, Wanted, bring_back, check, clean_up_load, load, prove,
+    BackupError, Catalogue, Kind, Live, Manifest, Order, Wanted, bring_back, check, clean_up_load, load, prove,
     recipient_of, take,
 };
 use mariadb_galera::host::file;
@@ -33,10 +39,6 @@ use server::{Server, Workplace, run, scenario};
 /// Small ones, so that little data make several of each.
 const CUTS: Cuts = Cuts { chunk_bytes: 64 << 10, object_bytes: 256 << 10 };
 const ODD: &str = "odd `name";
-
-fn quiet() -> impl FnMut(mariadb_galera::backup::Progress) {
-    |_| {}
-}
 
 fn of(server: &Server, databases: &[&str]) -> Order {
     let databases = databases.iter().map(|name| (*name).to_owned()).collect();
@@ -47,10 +49,6 @@ fn live(place: &Workplace, server: &Server) -> Live {
     Live { socket: server.socket(), datadir: server.datadir(), volume: place.root().to_owned(), threads: 2 }
 }
 
-fn chain_of(store: &Directory, id: &str) -> Vec<Manifest> {
-    Catalogue::read(store).unwrap().chain(id).unwrap()
-}
-
 #[test]
 fn everything_comes_back() {
     scenario("everything_comes_back", |place| {
@@ -59,7 +57,7 @@ fn everything_comes_back() {
         server.write_rows(500);
         let databases = [ODD, "second", "empty", "app"];
         let mut server = Some(server);
-        let key = run("age-keygen", &[]);
+        let key = identity();
         for key in [None, Some(key.as_str())] {
             // A server that was restarted has forgotten the numbers that nobody has.
             let before = contents(server.as_ref().unwrap(), &databases);
@@ -98,35 +96,12 @@ fn everything_comes_back() {
             assert_eq!(proof.problem, None);
             assert!(proof.tables >= 20 && proof.rows > 700, "{proof:?}");
             if key.is_some() {
-                let refused = bring_back(&store, &chain, None, &into, &mut quiet()).unwrap_err();
-                assert!(matches!(refused, BackupError::NoIdentity { .. }), "{refused}");
-                let other = run("age-keygen", &[]);
-                let refused = bring_back(&store, &chain, Some(&other), &into, &mut quiet()).unwrap_err();
-                assert!(matches!(refused, BackupError::WrongIdentity { .. }), "{refused}");
+                other_keys_are_refused(place, &store, &chain);
             }
-            damaged(place, &store, &made, key);
+            flips_are_found(place, "store", &chain, key);
             fs::remove_dir_all(place.path("store")).unwrap();
         }
     });
-}
-
-/// A flipped byte in any object is found, told with its place, and nothing is there.
-fn damaged(place: &Workplace, store: &Directory, made: &Manifest, key: Option<&str>) {
-    let chain = std::slice::from_ref(made);
-    for part in &made.files {
-        let path = place.path("store").join(&made.id).join(&part.name);
-        let good = fs::read(&path).unwrap();
-        let mut bad = good.clone();
-        let middle = bad.len() * 2 / 3;
-        bad[middle] ^= 0x10;
-        fs::write(&path, &bad).unwrap();
-        let found = check(store, chain, &mut quiet()).unwrap_err().to_string();
-        let refused = bring_back(store, chain, key, &place.path("back"), &mut quiet()).unwrap_err().to_string();
-        assert_eq!(found, refused);
-        assert!(found.contains(&format!("{} is damaged in chunk", part.name)), "{found}");
-        assert!(place.names_beside("back").is_empty());
-        fs::write(&path, &good).unwrap();
-    }
 }
 
 /// A sum over two tables that no transaction changes, and a table for each.
@@ -257,36 +232,11 @@ fn one_that_is_killed() {
         load(&store, &chain_of(&store, &id), None, &live, &mut quiet()).unwrap();
         return;
     }
-    let begin = Instant::now();
-    let made = take(&store, &of(&server, &[]), &mut quiet()).unwrap();
-    let memory = fs::read_to_string("/proc/self/status").unwrap();
-    let memory = memory.lines().find(|line| line.starts_with("VmHWM")).unwrap().replace('\t', " ");
-    let seconds = begin.elapsed().as_secs_f64();
-    println!(
-        "TAKEN {seconds:.2} s, {} MB of {} MB, {memory}, {:?}",
-        made.stored_bytes >> 20,
-        made.raw_bytes >> 20,
-        made.note
-    );
+    take_and_tell(Path::new(args[2]), &of(&server, &[]));
 }
 
 fn in_a_process(what: &str, place: &Workplace, store: &Path) -> std::process::Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "one_that_is_killed", "--nocapture"]).stdout(Stdio::piped());
-    command.env("LOGICAL_OF", format!("{what},{},{}", place.root().display(), store.display()));
-    command.spawn().unwrap()
-}
-
-/// Kills it as soon as something is true.
-fn kill_when(mut child: std::process::Child, is_so: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        let ended = child.try_wait().unwrap();
-        assert!(ended.is_none() && begin.elapsed() < Duration::from_secs(30), "too quick: {ended:?}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    this_program("LOGICAL_OF", &format!("{what},{},{}", place.root().display(), store.display())).spawn().unwrap()
 }
 
 #[test]
@@ -298,33 +248,13 @@ fn killed_in_the_middle() {
         let store = Directory::new(&path);
         let mut seen: Vec<String> = Vec::new();
         for _ in 0..2 {
-            kill_when(in_a_process("take", place, &path), || {
-                let args = [path.to_str().unwrap(), "-name", "data.*.part", "-size", "+4M"];
-                let found = Command::new("find").args(args).output().unwrap().stdout;
-                // What the one before has left there goes first.
-                let found = String::from_utf8(found).unwrap();
-                found.lines().any(|line| !seen.iter().any(|id| line.contains(id.as_str())))
-            });
-            let catalogue = Catalogue::read(&store).unwrap();
-            let last = catalogue.entries().last().unwrap();
-            assert!(matches!(&last.shape, Shape::Unfinished(begun) if begun.len() == 1), "{:?}", last.shape);
-            assert!(matches!(catalogue.chain(&last.id), Err(BackupError::Unfinished { .. })));
+            let id = kill_in_the_middle(in_a_process("take", place, &path), &path, &seen);
             assert!(place.names_beside("data").len() > 1, "so that there is something to clean up");
-            seen.push(last.id.clone());
+            seen.push(id);
         }
         let made = take_cut(&store, &of(&server, &[]), CUTS, &mut quiet()).unwrap();
         assert_eq!(place.names_beside("data"), ["data"]);
-        let catalogue = Catalogue::read(&store).unwrap();
-        let failed = catalogue
-            .entries()
-            .iter()
-            .filter(|entry| {
-                matches!(&entry.shape, Shape::Failed(failed)
-            if failed.reason == "interrupted: its process ended in the middle")
-            })
-            .count();
-        assert_eq!((failed, catalogue.entries().len()), (2, 3));
-        check(&store, &chain_of(&store, &made.id), &mut quiet()).unwrap();
+        only_reasons_are_left(&path, seen.len(), &made);
         let left = server.sql("SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%INTO OUTFILE%' AND id <> CONNECTION_ID()");
         assert_eq!(left, "0", "nobody writes files any more");
 

@@ -3,17 +3,24 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![expect(clippy::disallowed_methods, reason = "the tests stand outside the charm and drive programs themselves")]
 
+#[path = "support/backups.rs"]
+mod backups;
 #[path = "support/figure.rs"]
 mod figure;
 #[path = "backup_pages/server.rs"]
 mod server;
 
+#[path = "backup_pages/speed.rs"]
+mod speed;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use figure::{figure, mean};
+use backups::{
+    chain_of, flips_are_found, identity, kill_in_the_middle, only_reasons_are_left, other_keys_are_refused, quiet,
+    take_and_tell, this_program,
+};
 use mariadb_galera::backup::store::{Directory, Store as _};
 use mariadb_galera::backup::stream::Cuts;
 use mariadb_galera::backup::take::take_cut;
@@ -25,14 +32,6 @@ use server::{Server, Workplace, run, scenario};
 
 /// Small ones, so that little data make several of each.
 const CUTS: Cuts = Cuts { chunk_bytes: 256 << 10, object_bytes: 1 << 20 };
-
-fn quiet() -> impl FnMut(mariadb_galera::backup::Progress) {
-    |_| {}
-}
-
-fn identity() -> String {
-    run("age-keygen", &[])
-}
 
 fn data_objects(store: &Directory, id: &str) -> Vec<String> {
     store.list(&format!("{id}/data.")).unwrap().into_iter().map(|object| object.name).collect()
@@ -49,10 +48,6 @@ fn points(server: &Server, store: &Directory, order: &Order) -> Vec<(Manifest, u
         found.push((made, server.count()));
     }
     found
-}
-
-fn chain_of(store: &Directory, id: &str) -> Vec<Manifest> {
-    Catalogue::read(store).unwrap().chain(id).unwrap()
 }
 
 /// One full and six incrementals, each brought back; and damage of every object is found before anything is there.
@@ -89,26 +84,7 @@ fn a_chain(place: &Workplace, server: &Server, key: Option<&str>) {
     let last = &points[6].0;
     let chain = chain_of(&store, &last.id);
     let into = place.path("back");
-    let mut flipped = 0;
-    for made in &chain {
-        for part in &made.files {
-            let path = place.path("chain").join(&made.id).join(&part.name);
-            let good = fs::read(&path).unwrap();
-            let mut bad = good.clone();
-            let middle = bad.len() * 2 / 3;
-            bad[middle] ^= 0x10;
-            fs::write(&path, &bad).unwrap();
-            let found = check(&store, &chain, &mut quiet()).unwrap_err().to_string();
-            let refused = bring_back(&store, &chain, key, &into, &mut quiet()).unwrap_err().to_string();
-            assert_eq!(found, refused);
-            let chunk = middle as u64 / CUTS.chunk_bytes + 1;
-            assert!(found.contains(&format!("{} is damaged in chunk {chunk} of", part.name)), "{found}");
-            assert!(found.contains(&made.id), "{found}");
-            assert!(place.names_beside("back").is_empty());
-            fs::write(&path, &good).unwrap();
-            flipped += 1;
-        }
-    }
+    let flipped = flips_are_found(place, "chain", &chain, key);
     assert!(flipped > 7, "some of them have several objects: {flipped}");
 
     // Shortened and lost ones are seen before a byte was read.
@@ -125,12 +101,7 @@ fn a_chain(place: &Workplace, server: &Server, key: Option<&str>) {
     assert!(matches!(refused, BackupError::MissingObject { .. }), "{refused}");
     fs::write(&path, &good).unwrap();
     if key.is_some() {
-        let refused = bring_back(&store, &chain, None, &into, &mut quiet()).unwrap_err();
-        assert!(matches!(refused, BackupError::NoIdentity { .. }), "{refused}");
-        let refused = bring_back(&store, &chain, Some(&identity()), &into, &mut quiet()).unwrap_err();
-        assert!(matches!(refused, BackupError::WrongIdentity { .. }), "{refused}");
-        let refused = bring_back(&store, &chain, Some("no key"), &into, &mut quiet()).unwrap_err();
-        assert!(matches!(refused, BackupError::BadIdentity { .. }), "{refused}");
+        other_keys_are_refused(place, &store, &chain);
     }
     // A parent that somebody deleted.
     fs::remove_dir_all(place.path("chain").join(&points[2].0.id)).unwrap();
@@ -258,26 +229,11 @@ fn one_that_is_killed() {
     let (workplace, store) = args.split_once(',').unwrap();
     let server = Server::seen_from_afar(Path::new(workplace));
     let recipients = std::env::var("BACKUP_FOR").ok().into_iter().collect();
-    let begin = Instant::now();
-    let made = take(&Directory::new(store), &Order { recipients, ..server.order() }, &mut quiet()).unwrap();
-    println!(
-        "TAKEN {:.2} s, {} MB of {} MB, {}",
-        begin.elapsed().as_secs_f64(),
-        made.stored_bytes >> 20,
-        made.raw_bytes >> 20,
-        peak_memory()
-    );
-}
-
-fn peak_memory() -> String {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    status.lines().find(|line| line.starts_with("VmHWM")).unwrap().replace('\t', " ")
+    take_and_tell(Path::new(store), &Order { recipients, ..server.order() });
 }
 
 fn begin_in_a_process(place: &Workplace, store: &Path, recipient: Option<&str>) -> std::process::Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "one_that_is_killed", "--nocapture"]).stdout(std::process::Stdio::piped());
-    command.env("BACKUP_OF", format!("{},{}", place.root().display(), store.display()));
+    let mut command = this_program("BACKUP_OF", &format!("{},{}", place.root().display(), store.display()));
     if let Some(recipient) = recipient {
         command.env("BACKUP_FOR", recipient);
     }
@@ -293,43 +249,17 @@ fn killed_in_the_middle() {
         let store = Directory::new(&path);
         let mut seen: Vec<String> = Vec::new();
         for _ in 0..4 {
-            let mut child = begin_in_a_process(place, &path, None);
+            let child = begin_in_a_process(place, &path, None);
             let id = child.id();
-            let begin = Instant::now();
-            let find = |path: &Path| run("find", &[path.to_str().unwrap(), "-name", "data.*.part", "-size", "+4M"]);
-            // What the one before has left there goes first.
-            let part = || find(&path).lines().any(|line| !seen.iter().any(|id| line.contains(id.as_str())));
-            while !path.exists() || !part() {
-                assert!(begin.elapsed() < Duration::from_secs(30) && child.try_wait().unwrap().is_none(), "too quick");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            child.kill().unwrap();
-            child.wait().unwrap();
-            let catalogue = Catalogue::read(&store).unwrap();
-            let last = catalogue.entries().last().unwrap();
-            assert!(matches!(&last.shape, Shape::Unfinished(begun) if begun.len() == 1), "{:?}", last.shape);
-            assert!(matches!(catalogue.chain(&last.id), Err(BackupError::Unfinished { .. })));
-            seen.push(last.id.clone());
+            seen.push(kill_in_the_middle(child, &path, &seen));
             std::thread::sleep(Duration::from_millis(300));
             let running = server::processes_with(&format!("backup.{id}-"));
             assert!(running.is_empty(), "its programs have ended with it: {running:?}");
         }
         let made = take_cut(&store, &server.order(), CUTS, &mut quiet()).unwrap();
-        let catalogue = Catalogue::read(&store).unwrap();
-        for entry in catalogue.entries() {
-            match &entry.shape {
-                Shape::Failed(failed) => {
-                    assert_eq!(failed.reason, "interrupted: its process ended in the middle");
-                    assert_eq!(file::list_opt(path.join(&entry.id)).unwrap().unwrap(), ["failed.json"]);
-                }
-                Shape::Finished(found) => assert_eq!(**found, made),
-                Shape::Unfinished(_) | Shape::Unreadable(_) => panic!("{entry:?}"),
-            }
-        }
-        assert_eq!(catalogue.entries().len(), 5);
+        only_reasons_are_left(&path, seen.len(), &made);
         let private = file::list_opt("/run/mariadb-galera").unwrap().unwrap();
         assert_eq!(private.iter().filter(|name| name.starts_with("backup.") && *name != "backup.lock").count(), 0);
-        check(&store, &chain_of(&store, &made.id), &mut quiet()).unwrap();
     });
 }
 
@@ -436,98 +366,4 @@ fn another_data_directory_and_other_trouble() {
         take(&store, &order, &mut quiet()).unwrap();
         assert_eq!(Catalogue::read(&store).unwrap().entries().len(), begun + 1);
     });
-}
-
-#[test]
-fn speed_and_memory() {
-    if std::env::var("RUN_BENCH").as_deref() != Ok("1") {
-        println!("skipped: set RUN_BENCH=1");
-        return;
-    }
-    scenario("speed_and_memory", |place| {
-        let server = Server::first(place, false);
-        server.write_gigabyte();
-        let key = identity();
-        let recipient = recipient_of(&key).unwrap();
-        let plain = place.path("plain");
-        let line = format!(
-            "mariadb-backup --defaults-file={} --backup --stream=xbstream 2>/dev/null | zstd -1 -q -T2 > {}",
-            server.login_file().display(),
-            plain.display()
-        );
-        let (mut baseline, mut taken, mut back) = (Vec::new(), [Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-        let (mut back_baseline, mut megabytes, mut peak) = (Vec::new(), 0.0, 0);
-        for _ in 0..3 {
-            baseline.push(timed(|| drop(run("sh", &["-c", &line]))));
-            run("sync", &[]);
-            back_baseline.push(timed(|| restored_by_hand(place, &plain)));
-            for (index, recipient) in [None, Some(recipient.as_str())].into_iter().enumerate() {
-                let path = place.path("bench-store");
-                let child = begin_in_a_process(place, &path, recipient);
-                let output = child.wait_with_output().unwrap();
-                let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                let words = text.lines().find_map(|line| line.split_once("TAKEN ")).unwrap().1;
-                let mut numbers =
-                    words.split(|c: char| !c.is_ascii_digit() && c != '.').filter(|word| !word.is_empty());
-                let mut next = || numbers.next().unwrap().parse::<f64>().unwrap();
-                taken[index].push(next());
-                (_, megabytes, peak) = (next(), next(), peak.max(next() as u64 >> 10));
-                let store = Directory::new(&path);
-                let id = Catalogue::read(&store).unwrap().entries().last().unwrap().id.clone();
-                back[index].push(timed(|| {
-                    let key = recipient.map(|_| key.as_str());
-                    bring_back(&store, &chain_of(&store, &id), key, &place.path("back"), &mut quiet()).unwrap();
-                    drop(Server::on(place, "back", false));
-                }));
-                fs::remove_dir_all(place.path("back")).unwrap();
-                fs::remove_dir_all(&path).unwrap();
-                run("sync", &[]);
-            }
-        }
-        let per_second = |times: &[f64]| format!("{:.0} MB/s ({:.1} s)", megabytes / mean(times), mean(times));
-        let of = format!("{megabytes:.0} MB, mean of 3");
-        for (index, how) in ["", ", encrypted"].into_iter().enumerate() {
-            let ratio = mean(&baseline) / mean(&taken[index]);
-            figure(
-                &format!("full backup with checksums{how}, {of}"),
-                &per_second(&taken[index]),
-                &format!(
-                    "mariadb-backup --stream \\| zstd -1 -T2 > file: {}, {ratio:.2} of its throughput; at least 0.9 promised",
-                    per_second(&baseline)
-                ),
-                Some(ratio >= 0.9),
-            );
-        }
-        figure("its own memory at the most", &format!("{peak} MiB"), "at most 64 MiB promised", Some(peak <= 64));
-        for (index, how) in ["", ", encrypted"].into_iter().enumerate() {
-            let ratio = mean(&back_baseline) / mean(&back[index]);
-            figure(
-                &format!("restore to a running server, all checksums compared{how}, {of}"),
-                &format!("{:.1} s", mean(&back[index])),
-                &format!(
-                    "zstd -d \\| mbstream -x, prepare, start: {:.1} s, {ratio:.2} times as fast; at least as fast promised",
-                    mean(&back_baseline)
-                ),
-                Some(ratio >= 1.0),
-            );
-        }
-    });
-}
-
-fn timed(work: impl FnOnce()) -> f64 {
-    let begin = Instant::now();
-    work();
-    begin.elapsed().as_secs_f64()
-}
-
-/// From the file to a server that answers, as one would do it by hand.
-fn restored_by_hand(place: &Workplace, file: &Path) {
-    let into = place.path("back");
-    fs::create_dir(&into).unwrap();
-    let path = into.display();
-    run("sh", &["-c", &format!("zstd -q -d -c {} | mbstream -x -C {path}", file.display())]);
-    run("mariadb-backup", &["--prepare", &format!("--target-dir={path}"), "--use-memory=96M"]);
-    run("chown", &["-R", "mysql:mysql", &path.to_string()]);
-    drop(Server::on(place, "back", false));
-    fs::remove_dir_all(&into).unwrap();
 }

@@ -30,7 +30,7 @@ mod secrecy;
 
 use std::net::IpAddr;
 
-use client::{Door, OPERATOR, Writer, log_in};
+use client::{Door, OPERATOR, Writer, Written, log_in};
 use model::{Model, Unit, scenario, unit_number};
 use secrecy::Processes;
 use serde_json::Value;
@@ -346,13 +346,7 @@ fn grows_and_shrinks_under_load(m: &Model, uuid: &str, password: &str) {
     m.hold(same, "the cluster that is left is the one that was five");
 
     let written = writer.stop();
-    m.hold(
-        written.acknowledged > 0 && written.failed.is_empty(),
-        &format!(
-            "no write failed through {} during both removals: {} written, longest gap {:?}, {:?}",
-            client.name, written.acknowledged, written.longest_gap, written.failed
-        ),
-    );
+    no_write_failed(m, &client.name, "both removals", &written);
     same_rows_everywhere(m, APP, written.acknowledged);
     for unit in m.app(APP).units {
         let addresses = m.sql(&unit.name, "SELECT @@wsrep_cluster_address").unwrap_or_default();
@@ -361,6 +355,17 @@ fn grows_and_shrinks_under_load(m: &Model, uuid: &str, password: &str) {
         let listed = cnf.trim().split(',').count();
         m.hold(listed == left, &format!("{} has dropped the leavers' addresses: {cnf:?} (was {addresses})", unit.name));
     }
+}
+
+fn no_write_failed(m: &Model, through: &str, during: &str, written: &Written) {
+    let Written { acknowledged, failed, longest_gap } = written;
+    m.hold(
+        *acknowledged > 0 && failed.is_empty(),
+        &format!(
+            "no write failed through {through} during {during}: {acknowledged} written, longest gap {longest_gap:?}, \
+             {failed:?}"
+        ),
+    );
 }
 
 /// A unit that loses its power does not stop the others, is missed by name, and comes back by itself without a full
@@ -399,13 +404,7 @@ fn survives_a_power_cut_and_a_reboot(m: &Model, uuid: &str, password: &str) {
     m.juju(&["fault", "power-on", &victim.name]);
     m.hold(m.one_cluster(APP, 3, 180) == uuid, "it came back to the same cluster after the power cut");
     let written = writer.stop();
-    m.hold(
-        written.acknowledged > 0 && written.failed.is_empty(),
-        &format!(
-            "no write failed through {} during the power cut: {} written, longest gap {:?}, {:?}",
-            client.name, written.acknowledged, written.longest_gap, written.failed
-        ),
-    );
+    no_write_failed(m, &client.name, "the power cut", &written);
     incremental(m, victim, "after the power cut");
     same_rows_everywhere(m, APP, total_rows(m, &client.name));
 

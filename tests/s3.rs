@@ -15,7 +15,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use garage::{Garage, free_address};
-use mariadb_galera::backup::store::{Patience, S3, S3Settings, Store, StoreError, StoreExt as _};
+use mariadb_galera::backup::store::{Patience, S3, S3Settings, Store, StoreError, StoreExt as _, Upload};
 use proxy::{Count, Cutter, Parrot, Terminator};
 
 const MIB: usize = 1 << 20;
@@ -179,22 +179,33 @@ fn a_part_that_breaks_is_sent_again() {
     assert!(whole(&open(&garage.settings()), "large") == data);
 }
 
+/// The first 20 MiB are on their way.
+fn half_written<'a>(store: &'a S3, data: &[u8]) -> Box<dyn Upload + 'a> {
+    let mut upload = store.put("large").unwrap();
+    upload.write_all(&data[..20 * MIB]).unwrap();
+    upload
+}
+
+/// Somebody works while the server is killed, and is there again after a while.
+fn killed_for(garage: &mut Garage, away: Duration, work: impl FnOnce() + Send) {
+    garage.kill();
+    std::thread::scope(|scope| {
+        let working = scope.spawn(work);
+        std::thread::sleep(away);
+        garage.run();
+        working.join().unwrap();
+    });
+}
+
 #[test]
 fn a_server_that_is_killed_and_comes_back_has_the_object() {
     let Some(mut garage) = Garage::start() else { return };
     let (store, data) = (open(&garage.settings()), bytes(40 * MIB));
-    let mut upload = store.put("large").unwrap();
-    upload.write_all(&data[..20 * MIB]).unwrap();
-    garage.kill();
+    let mut upload = half_written(&store, &data);
     let begin = Instant::now();
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            upload.write_all(&data[20 * MIB..]).unwrap();
-            upload.finish().unwrap();
-        });
-        std::thread::sleep(Duration::from_secs(3));
-        garage.run();
-        writer.join().unwrap();
+    killed_for(&mut garage, Duration::from_secs(3), || {
+        upload.write_all(&data[20 * MIB..]).unwrap();
+        upload.finish().unwrap();
     });
     eprintln!("killed for 3 s: the upload was there after {:?}", begin.elapsed());
     assert!(whole(&store, "large") == data);
@@ -202,12 +213,8 @@ fn a_server_that_is_killed_and_comes_back_has_the_object() {
     let mut reader = store.get("large").unwrap();
     let mut back = vec![0; 10 * MIB];
     reader.read_exact(&mut back).unwrap();
-    garage.kill();
-    std::thread::scope(|scope| {
-        let reading = scope.spawn(|| reader.read_to_end(&mut back).unwrap());
-        std::thread::sleep(Duration::from_secs(2));
-        garage.run();
-        reading.join().unwrap();
+    killed_for(&mut garage, Duration::from_secs(2), || {
+        reader.read_to_end(&mut back).unwrap();
     });
     assert!(back == data);
 }
@@ -216,8 +223,7 @@ fn a_server_that_is_killed_and_comes_back_has_the_object() {
 fn a_server_that_stays_away_is_named_in_time_and_nothing_is_seen() {
     let Some(mut garage) = Garage::start() else { return };
     let (store, data) = (open(&garage.settings()), bytes(40 * MIB));
-    let mut upload = store.put("large").unwrap();
-    upload.write_all(&data[..20 * MIB]).unwrap();
+    let mut upload = half_written(&store, &data);
     garage.kill();
     let begin = Instant::now();
     let why =

@@ -12,6 +12,8 @@
 
 #[path = "simulation/branches.rs"]
 mod branches;
+#[path = "simulation/faults.rs"]
+mod faults;
 #[path = "simulation/galera.rs"]
 mod galera;
 #[path = "simulation/hollow.rs"]

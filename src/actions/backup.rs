@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use serde_json::Value;
 
+use super::list_backups;
 use crate::backup::{self, Phase, Progress, Wanted};
 use crate::cluster::{LocalState, Server};
 use crate::invocation;
@@ -144,6 +145,9 @@ pub(super) fn verify_backup(params: &BTreeMap<String, Value>) -> anyhow::Result<
     let id = super::text(params, "backup-id", "");
     anyhow::ensure!(!id.is_empty(), "backup-id is missing: list-backups shows them");
     let model = super::model()?;
+    if let Some(unit) = list_backups::kept_elsewhere(&model, id)? {
+        anyhow::bail!("the backup {id} is in the archive of {unit}: juju run {unit} verify-backup backup-id={id}");
+    }
     let mut told = Told::new("verify");
     let said = prove(id, &model, &mut told).with_context(|| format!("cannot verify {id}"))?;
     Ok(BTreeMap::from([("backup-id".to_owned(), id.into()), ("verified".to_owned(), said.into())]))

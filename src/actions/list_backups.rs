@@ -28,6 +28,15 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
     Ok(results)
 }
 
+/// The unit whose archive has a backup that this unit cannot reach.
+pub(super) fn kept_elsewhere(model: &Model, id: &str) -> anyhow::Result<Option<String>> {
+    let (listed, _) = everywhere(model)?;
+    let me = model.me.to_string();
+    let kept: Vec<&String> = listed.iter().filter(|backup| backup.id == id).map(|backup| &backup.kept_by).collect();
+    let here = kept.iter().any(|kept_by| kept_by.is_empty() || **kept_by == me);
+    Ok(kept.first().filter(|_| !here).map(|unit| (*unit).clone()))
+}
+
 /// All backups that this application can reach, oldest first, and who could not be asked.
 ///
 /// # Errors

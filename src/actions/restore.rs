@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{backup, list_backups};
 use crate::backup::store::Patience;
-use crate::backup::{Live, load};
+use crate::backup::{Live, load, room};
 use crate::cluster::{self, Commit, Observation, Restore, Source, Unit};
 use crate::mariadb::{Paths, SOCKET};
 use crate::model::observe::Model;
@@ -127,11 +127,15 @@ fn leader(action: &str) -> anyhow::Result<(Model, Observation)> {
     Ok((model, o))
 }
 
-/// The unit that can bring it back: this one, if it reaches it; else the one whose archive has it.
-/// And how many bytes its data have.
+/// The unit that can bring it back, and how many bytes that takes.
 fn who_has(model: &Model, id: &str) -> anyhow::Result<(Unit, u64)> {
     let (listed, silent) = list_backups::everywhere(model)?;
-    let me = model.me.to_string();
+    choose(&listed, &silent, &model.me, id)
+}
+
+/// Of all that is listed: this unit, if it reaches it; else the one whose archive has it.
+fn choose(listed: &[Listed], silent: &[String], me: &Unit, id: &str) -> anyhow::Result<(Unit, u64)> {
+    let me = me.to_string();
     let mut found: Vec<_> = listed.iter().filter(|backup| backup.id == id).collect();
     let usable = || found.iter().filter(|backup| backup.is_usable());
     let keepers: BTreeSet<&str> = usable().map(|backup| backup.kept_by.as_str()).collect();
@@ -155,7 +159,7 @@ fn who_has(model: &Model, id: &str) -> anyhow::Result<(Unit, u64)> {
         ),
         Some(backup) => {
             let unit = if backup.kept_by.is_empty() { &me } else { &backup.kept_by };
-            Ok((unit.parse().map_err(anyhow::Error::msg)?, chain_bytes(&listed, backup)))
+            Ok((unit.parse().map_err(anyhow::Error::msg)?, room_for(listed, backup)))
         }
         None if silent.is_empty() => anyhow::bail!("there is no backup {id}: list-backups shows what there is"),
         None => anyhow::bail!(
@@ -165,17 +169,19 @@ fn who_has(model: &Model, id: &str) -> anyhow::Result<(Unit, u64)> {
     }
 }
 
-/// Of a backup and what it builds on.
-fn chain_bytes(listed: &[Listed], backup: &Listed) -> u64 {
-    let (mut bytes, mut last) = (backup.raw_bytes, backup);
+/// What it takes to bring a backup back, with what it builds on.
+fn room_for(listed: &[Listed], backup: &Listed) -> u64 {
+    let (mut raw_bytes, mut last) = (vec![backup.raw_bytes], backup);
     // Names of parents are older, so this ends.
     while let Some(parent) = listed
         .iter()
         .find(|other| Some(&other.id) == last.parent.as_ref() && other.kept_by == last.kept_by && other.id < last.id)
     {
-        (bytes, last) = (bytes + parent.raw_bytes, parent);
+        raw_bytes.push(parent.raw_bytes);
+        last = parent;
     }
-    bytes
+    raw_bytes.reverse();
+    room(backup.kind == "logical", &raw_bytes)
 }
 
 /// Every member keeps what it has, beside the data that it receives. One that does not say how much room it has may be away,
@@ -188,11 +194,15 @@ fn check_room(o: &Observation, bytes: u64) -> anyhow::Result<()> {
             members.into_iter().map(|(unit, address)| (unit, scope.spawn(move || live::primary(address)))).collect();
         asked.into_iter().filter_map(|(unit, said)| Some((unit, said.join().ok()??.free_bytes?))).collect()
     });
+    enough_room(&free, bytes)
+}
+
+fn enough_room(free: &[(Unit, u64)], bytes: u64) -> anyhow::Result<()> {
     for (unit, free) in free {
         anyhow::ensure!(
-            free >= bytes,
+            *free >= bytes,
             "{unit} has {} of room on its data volume, and the restored data need {} beside what is there: make room first",
-            backups::size(free),
+            backups::size(*free),
             backups::size(bytes)
         );
     }
@@ -202,4 +212,91 @@ fn check_room(o: &Observation, bytes: u64) -> anyhow::Result<()> {
 fn decide(model: &Model, decided: &Restore) -> anyhow::Result<()> {
     publish::commit(model, &[Commit::Restore(decided.clone())])?;
     shown::look_soon(&Paths::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "2026-11-22T07:28:34Z";
+
+    /// A backup of db/0, in that unit's archive; without one, in the bucket.
+    fn kept_by(unit: &str) -> Listed {
+        Listed {
+            id: ID.to_owned(),
+            status: "finished".to_owned(),
+            raw_bytes: 700,
+            stored_bytes: 70,
+            position: Some("6a1f0d52-8f2e-11ee-b9d1-0242ac120002:17".to_owned()),
+            unit: "db/0".to_owned(),
+            kept_by: unit.to_owned(),
+            ..Listed::default()
+        }
+    }
+
+    /// What db/0 says.
+    fn chosen(listed: &[Listed]) -> String {
+        let me = "db/0".parse().unwrap();
+        match choose(listed, &[], &me, ID) {
+            Ok((unit, bytes)) => format!("{unit} needs {bytes} bytes"),
+            Err(why) => why.to_string(),
+        }
+    }
+
+    #[test]
+    fn of_different_backups_with_one_name_none_is_chosen() {
+        let one = || kept_by("db/1");
+        for other in [
+            Listed { unit: "db/2".to_owned(), ..kept_by("db/2") },
+            Listed { raw_bytes: 701, ..kept_by("db/2") },
+            Listed { stored_bytes: 71, ..kept_by("db/2") },
+            Listed { position: None, ..kept_by("db/2") },
+        ] {
+            let expected = format!(
+                "several backups are called {ID}, kept by db/1, db/2: which one is meant cannot be told; \
+                 remove the folder {ID} of the others below {}",
+                archive().display()
+            );
+            assert_eq!(chosen(&[one(), other.clone()]), expected);
+            assert_eq!(chosen(&[other.clone(), one()]), expected, "whoever was heard first");
+            let said = chosen(&[Listed { kept_by: String::new(), ..other.clone() }, one()]);
+            assert!(
+                said.starts_with(&format!("several backups are called {ID}, kept by the bucket, db/1: ")),
+                "{said}"
+            );
+            // What cannot be brought back anyway leaves no doubt.
+            let broken = Listed { status: "broken: a part of it is gone".to_owned(), ..other };
+            assert_eq!(chosen(&[broken, one()]), "db/1 needs 201327327 bytes");
+        }
+    }
+
+    #[test]
+    fn of_copies_of_one_backup_the_nearest_is_chosen() {
+        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/2")]), "db/1 needs 201327327 bytes");
+        assert_eq!(chosen(&[kept_by("db/1"), kept_by("db/0")]), "db/0 needs 201327327 bytes");
+        assert_eq!(
+            chosen(&[kept_by("db/1"), kept_by("")]),
+            "db/0 needs 201327327 bytes",
+            "every unit reaches the bucket"
+        );
+    }
+
+    #[test]
+    fn whoever_has_too_little_room_for_a_restore_is_named() {
+        let free = |room: &[(&str, u64)]| {
+            let free: Vec<_> = room.iter().map(|(unit, free)| (unit.parse().unwrap(), *free)).collect();
+            enough_room(&free, 3 << 30).map_or_else(|why| why.to_string(), |()| "enough".to_owned())
+        };
+        assert_eq!(free(&[]), "enough", "nobody has said how much room there is");
+        assert_eq!(free(&[("db/0", 3 << 30), ("db/1", 4 << 30)]), "enough");
+        let expected = |unit: &str| {
+            format!(
+                "{unit} has 3071 MiB of room on its data volume, and the restored data need 3072 MiB beside what is \
+                 there: make room first"
+            )
+        };
+        let little = (3 << 30) - 1;
+        assert_eq!(free(&[("db/0", little), ("db/1", 4 << 30)]), expected("db/0"));
+        assert_eq!(free(&[("db/0", 4 << 30), ("db/1", little)]), expected("db/1"));
+    }
 }

@@ -10,8 +10,7 @@ use anyhow::Context as _;
 
 use super::{Look, Seen};
 use crate::AGENT_PORT;
-use crate::host::machine;
-use crate::mariadb::Paths;
+use crate::mariadb::{Paths, datadir};
 use crate::node::{backups, departure, doorway, metrics};
 
 const HEAD_BYTES_MAX: usize = 8192;
@@ -56,7 +55,7 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
     let mut look = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
     // Read now and not a second ago: those who leave count on it, and those who bootstrap.
     look.live.leaving = departure::ticket(&Paths::default());
-    look.live.free_bytes = machine::disk_space(Paths::default().volume).ok().map(|space| space.free);
+    look.live.free_bytes = datadir::room_for_another(&Paths::default());
     doorway::tell(&Paths::default(), &mut look.live);
     let head = String::from_utf8_lossy(&head);
     let (status, kind, body) = match head.split(' ').take(2).collect::<Vec<_>>()[..] {

@@ -23,8 +23,28 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
+    /// Begins one. What the work returns makes it a backup; when it comes to nothing, only the reason is left.
+    pub(super) fn run(
+        store: &'a dyn Store,
+        order: &Order,
+        kind: Kind,
+        work: impl FnOnce(&mut Self) -> Result<Manifest, BackupError>,
+    ) -> Result<Manifest, BackupError> {
+        let mut attempt = Self::begin(store, order, kind)?;
+        match work(&mut attempt) {
+            Ok(manifest) => {
+                attempt.finish(&manifest)?;
+                Ok(manifest)
+            }
+            Err(why) => {
+                attempt.fail(&why);
+                Err(why)
+            }
+        }
+    }
+
     /// Finds a name that nobody else has, and begins.
-    pub(super) fn begin(store: &'a dyn Store, order: &Order, kind: Kind) -> Result<Self, BackupError> {
+    fn begin(store: &'a dyn Store, order: &Order, kind: Kind) -> Result<Self, BackupError> {
         for _ in 0..TRY_COUNT {
             let at = clock::now();
             let id = at.to_string();
@@ -62,7 +82,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Makes it a backup.
-    pub(super) fn finish(mut self, manifest: &Manifest) -> Result<(), BackupError> {
+    fn finish(mut self, manifest: &Manifest) -> Result<(), BackupError> {
         let name = format!("{}/{MANIFEST}", self.id);
         if let Err(why) = self.store.put_bytes(&name, &manifest::write(manifest)) {
             let why = BackupError::Store(why);
@@ -74,7 +94,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Leaves only the reason.
-    pub(super) fn fail(&mut self, why: &BackupError) {
+    fn fail(&mut self, why: &BackupError) {
         self.over = true;
         // The store may be what is broken: then the next backup of this unit cleans up.
         let _left = give_up(self.store, &self.id, &[&self.begun], &why.in_words());

@@ -36,15 +36,16 @@ fn a_name_is_taken_once() {
 #[test]
 fn a_finished_one_is_in_the_catalogue_and_a_failed_one_says_why() {
     let archive = archive();
-    let attempt = Attempt::begin(&archive.store, &order(), Kind::Full).unwrap();
-    let first = attempt.id.clone();
-    attempt.finish(&fixture::manifest(&first, None)).unwrap();
-    let mut attempt = Attempt::begin(&archive.store, &order(), Kind::Full).unwrap();
-    let second = attempt.id.clone();
-    archive.text(&second, "data.0001", b"half");
-    attempt.sign_of_life();
-    attempt.fail(&BackupError::Busy);
-    drop(attempt);
+    let made = Attempt::run(&archive.store, &order(), Kind::Full, |attempt| Ok(fixture::manifest(&attempt.id, None)));
+    let first = made.unwrap().id;
+    let mut second = String::new();
+    let failed = Attempt::run(&archive.store, &order(), Kind::Full, |attempt| {
+        second.clone_from(&attempt.id);
+        archive.text(&second, "data.0001", b"half");
+        attempt.sign_of_life();
+        Err(BackupError::Busy)
+    });
+    assert!(matches!(failed, Err(BackupError::Busy)), "{failed:?}");
     let attempt = Attempt::begin(&archive.store, &order(), Kind::Full).unwrap();
     let third = attempt.id.clone();
     drop(attempt);

@@ -79,6 +79,9 @@ fn suits(catalogue: &Catalogue, order: &Order, incarnation: Option<&str>, id: &s
         return Err("the filesystem does not tell when the data directory was made".to_owned());
     };
     let chain = catalogue.chain(id).map_err(|why| why.in_words())?;
+    if let Some((bad, problem)) = catalogue.found_bad(&chain) {
+        return Err(format!("{bad} is no good: {problem}"));
+    }
     let Some(made) = chain.last() else { return Err(format!("there is no backup {id}")) };
     if made.incarnation.as_deref() != Some(incarnation) {
         return Err(format!("the data directory is another one than that of {id}"));

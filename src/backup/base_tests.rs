@@ -54,6 +54,13 @@ fn an_incremental_builds_on_the_newest_of_the_same_directory() {
     with(8, &|made| made.id = "2999-01-01T00:00:00Z".to_owned());
     assert_eq!(chosen(&archive, &Order { wanted: Wanted::Full, ..order.clone() }), "full");
 
+    // One that was proved to be no good is passed over, until it is proved again.
+    archive.proven(&id(0), Some("a table is gone"));
+    assert_eq!(chosen(&archive, &on(0)), note(&format!("{} is no good: a table is gone", id(0))));
+    assert!(chosen(&archive, &order).starts_with("full instead of incremental: "));
+    archive.proven(&id(0), None);
+    assert_eq!(chosen(&archive, &on(0)), format!("{} from 17", id(0)));
+
     // One whose data somebody removed is passed over.
     std::fs::remove_file(archive.dir.path().join(id(0)).join("data.0001")).unwrap();
     assert!(chosen(&archive, &order).starts_with("full instead of incremental: "));

@@ -145,8 +145,7 @@ fn lay_out_logical(
     if made.encryption.is_some() && key.is_none() {
         return Err(BackupError::NoIdentity { id: made.id.clone() });
     }
-    // Pages with room to grow, their indexes, and the engine's own log.
-    check_room_for(made, path, 2 * made.raw_bytes + (512 << 20))?;
+    check_room(std::slice::from_ref(made), path)?;
     let private = Private::new()?;
     let key = key.map(|identity| private.write("identity", &format!("{}\n", identity.trim()))).transpose()?;
     logical::lay_out(store, made, key.as_deref(), path, &changes_beside(path), told)
@@ -172,15 +171,23 @@ fn check_links(chain: &[Manifest]) -> Result<(), BackupError> {
     Ok(())
 }
 
-fn check_room(chain: &[Manifest], path: &Path) -> Result<(), BackupError> {
-    let Some(last) = chain.last() else { return Ok(()) };
+/// How many bytes are needed to bring back what has these sizes: a full backup and those that build on it, or a logical one.
+pub fn room(logical: bool, raw_bytes: &[u64]) -> u64 {
+    let all: u64 = raw_bytes.iter().sum();
+    if logical {
+        // Pages with room to grow, their indexes, and the engine's own log.
+        return 2 * all + (512 << 20);
+    }
     // The full one, grown by each of the others, and the largest of those beside it while it is applied.
-    let all: u64 = chain.iter().map(|made| made.raw_bytes).sum();
-    let beside = chain.iter().skip(1).map(|made| made.raw_bytes).max().unwrap_or(0);
-    check_room_for(last, path, all + beside + all / 20)
+    let beside = raw_bytes.iter().skip(1).max().copied().unwrap_or(0);
+    // And the engine's log, temporary tables and undo logs of a server that starts on it.
+    all + beside + all / 20 + (192 << 20)
 }
 
-fn check_room_for(last: &Manifest, path: &Path, need: u64) -> Result<(), BackupError> {
+fn check_room(chain: &[Manifest], path: &Path) -> Result<(), BackupError> {
+    let Some(last) = chain.last() else { return Ok(()) };
+    let raw_bytes: Vec<u64> = chain.iter().map(|made| made.raw_bytes).collect();
+    let need = room(last.kind == Kind::Logical, &raw_bytes);
     let folder = path.parent().unwrap_or(path);
     let there = folder.ancestors().find(|folder| file::exists(folder).unwrap_or(false)).unwrap_or(folder);
     let free = machine::disk_space(there)?.free;
@@ -276,7 +283,7 @@ pub(super) fn is_about_the_disk(text: &str) -> bool {
 /// Where little room is left, a failure says nothing about the backup: the engine calls files corrupt that it could not
 /// make larger, and says why long before its last words.
 pub(super) fn is_tight(made: &Manifest, path: &Path) -> bool {
-    machine::disk_space(path).is_ok_and(|space| space.free < made.raw_bytes.max(64 << 20))
+    machine::disk_space(path).is_ok_and(|space| space.free < made.raw_bytes.max(256 << 20))
 }
 
 /// Whether it is the backup's fault that a program failed, or the key's, or this machine's.
@@ -303,5 +310,52 @@ pub(super) fn blame(made: &Manifest, what: &'static str, why: CommandError) -> B
             BackupError::Useless { id, what, source: concise(why) }
         }
         CommandError::Start { .. } | CommandError::Talk { .. } | CommandError::TimedOut { .. } => here(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backup::fixture::{archive, id, manifest};
+
+    /// What is said when it is brought back to a disk with too little room, in a folder that is not there yet.
+    fn refused(chain: &[Manifest]) -> String {
+        let (archive, place) = (archive(), tempfile::tempdir().unwrap());
+        let into = place.path().join("volume/data");
+        let why = bring_back(&archive.store, chain, None, &into, &mut |_| {}).unwrap_err();
+        assert!(matches!(why, BackupError::NoRoom { free, need, .. } if free < need), "{}", why.in_words());
+        assert_eq!(file::list_opt(place.path()).unwrap().unwrap(), [""; 0], "nothing was begun");
+        let free = machine::disk_space(place.path()).unwrap().free;
+        let said = why.to_string().replace(&place.path().display().to_string(), "<place>");
+        // Somebody else may write to this disk meanwhile: how much there is, but not to the byte.
+        let (before, rest) = said.split_once("room for ").unwrap();
+        let (told, after) = rest.split_once(' ').unwrap();
+        assert!(told.parse::<u64>().unwrap().abs_diff(free) < 1 << 30, "{told} of {free}");
+        format!("{before}room for <free> {after}")
+    }
+
+    #[test]
+    fn a_disk_with_too_little_room_is_named_before_anything_is_written() {
+        let of = |second, parent: Option<&str>, raw_bytes| Manifest { raw_bytes, ..manifest(&id(second), parent) };
+        let chain = [
+            of(0, None, 1_000_000_000_000_000_000),
+            of(1, Some(&id(0)), 20_000_000_000_000_000),
+            of(2, Some(&id(1)), 10_000_000_000_000_000),
+        ];
+        // All of them, the larger of the two that are applied beside the full one, and a twentieth.
+        let expected = "cannot bring back the backup 2026-01-01T00:00:02Z: <place>/volume has room for <free> bytes, \
+                        and 1101500000201326592 are needed";
+        assert_eq!(refused(&chain), expected);
+        let logical = Manifest { kind: Kind::Logical, ..of(3, None, 1_000_000_000_000_000_000) };
+        let expected = "cannot bring back the backup 2026-01-01T00:00:03Z: <place>/volume has room for <free> bytes, \
+                        and 2000000000536870912 are needed";
+        assert_eq!(refused(&[logical]), expected);
+    }
+
+    #[test]
+    fn where_there_is_room_nobody_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        check_room(&[manifest(&id(0), None)], &place.path().join("data")).unwrap();
+        check_room(&[], &place.path().join("data")).unwrap();
     }
 }

@@ -152,6 +152,14 @@ impl Catalogue {
         Ok(chain)
     }
 
+    /// The backup of a chain that was found to be no good when it was last proved, and why.
+    pub fn found_bad(&self, chain: &[Manifest]) -> Option<(String, String)> {
+        chain.iter().find_map(|made| {
+            let problem = self.entry(&made.id)?.proof.as_ref()?.problem.clone()?;
+            Some((made.id.clone(), problem))
+        })
+    }
+
     fn usable(&self, id: &str) -> Result<Manifest, BackupError> {
         let id = id.to_owned();
         let Some(entry) = self.entry(&id) else { return Err(BackupError::Unknown { id, store: self.store.clone() }) };

@@ -119,7 +119,7 @@ pub enum BackupError {
     #[error("cannot use the given age identity: {why}")]
     BadIdentity { why: String },
     /// The recipients are none.
-    #[error("cannot encrypt for the given recipients: {why}")]
+    #[error("cannot encrypt for backup-recipients: {why}")]
     BadRecipients { why: String },
     /// Another one is being made on this unit.
     #[error("cannot begin a backup: another one is running on this unit")]
@@ -188,7 +188,12 @@ pub(super) fn concise(why: CommandError) -> CommandError {
     match why {
         CommandError::Failed { command, code, signal, stderr } => {
             let lines: Vec<&str> = stderr.lines().map(without_stamp).filter(|line| !line.is_empty()).collect();
-            let stderr = lines[lines.len().saturating_sub(LINES_KEPT)..].join("; ");
+            // A server's first error is the cause, and its last words are that it ends.
+            let errors: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix("[ERROR] ")).collect();
+            let stderr = match errors.as_slice() {
+                [] => lines[lines.len().saturating_sub(LINES_KEPT)..].join("; "),
+                errors => errors[..errors.len().min(LINES_KEPT)].join("; "),
+            };
             let command = command.split_whitespace().next().unwrap_or_default().to_owned();
             CommandError::Failed { command, code, signal, stderr }
         }
@@ -239,5 +244,11 @@ mod tests {
             why.in_words(),
             "cannot copy: cannot run mariadb-backup: it ended with exit code 1: [Note] two; three; Failed: 5 times"
         );
+        let stderr = "2026-11-22  8:24:27 0 [Warning] Could not increase max_open_files\n\
+                      2026-11-22  8:24:27 0 [ERROR] InnoDB: Cannot resize\n2026-11-22  8:24:28 0 [ERROR] Aborting\n\
+                      2026-11-22  8:24:28 0 [Note] bye\n";
+        let (command, stderr) = ("mariadbd --no-defaults".to_owned(), stderr.to_owned());
+        let why = concise(CommandError::Failed { command, code: Some(1), signal: None, stderr }).to_string();
+        assert!(why.ends_with(": InnoDB: Cannot resize; Aborting"), "a server's errors are the cause: {why}");
     }
 }

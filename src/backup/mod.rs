@@ -22,7 +22,7 @@ pub mod verify;
 pub mod waits;
 mod written;
 
-pub use bring::bring_back;
+pub use bring::{bring_back, room};
 pub use catalogue::{Catalogue, Entry, Shape};
 pub use error::BackupError;
 pub use key::{check_recipients, recipient_of};

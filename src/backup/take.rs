@@ -111,30 +111,12 @@ pub fn take_cut(
     let total = tree::bytes(&order.datadir, &base::is_not_copied)?;
     base::check_room(store, &catalogue, order, &base, total)?;
     let told = &mut Told { total, told };
-    match attempted(store, order, cuts, &base, told) {
+    let mut attempted =
+        || Attempt::run(store, order, base.kind(), |attempt| copy(store, order, cuts, &base, attempt, told));
+    match attempted() {
         // A burst of writes; what follows may be slower.
-        Err(BackupError::Outrun) => attempted(store, order, cuts, &base, told),
+        Err(BackupError::Outrun) => attempted(),
         result => result,
-    }
-}
-
-fn attempted(
-    store: &dyn Store,
-    order: &Order,
-    cuts: Cuts,
-    base: &Base,
-    told: &mut Told<'_>,
-) -> Result<Manifest, BackupError> {
-    let mut attempt = Attempt::begin(store, order, base.kind())?;
-    match copy(store, order, cuts, base, &mut attempt, told) {
-        Ok(manifest) => {
-            attempt.finish(&manifest)?;
-            Ok(manifest)
-        }
-        Err(why) => {
-            attempt.fail(&why);
-            Err(why)
-        }
     }
 }
 

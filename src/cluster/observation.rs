@@ -374,6 +374,20 @@ pub struct JournalEntry {
     pub restored: bool,
 }
 
+impl JournalEntry {
+    /// Of a volume that was just adopted: nothing has happened on it.
+    pub fn adopted() -> Self {
+        Self {
+            db_init: DbInit::New,
+            uuid: None,
+            used_epoch: Epoch::default(),
+            accounts: false,
+            branch: Epoch::default(),
+            restored: false,
+        }
+    }
+}
+
 /// The options that the decision depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {

@@ -367,7 +367,8 @@ impl State {
             ),
             Self::NoUsableCopy => (
                 Level::Blocked,
-                "all members stopped, and none has a copy that can be used: restore a backup or bring back a volume"
+                "all members stopped, and none has a copy that can be used: bring back a volume, or let them count once more \
+                 what they have (bootstrap-cluster force=true on the leader)"
                     .to_owned(),
             ),
             Self::TwoHistories { unit, here, expected } => (

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::grastate::{self, Grastate};
 use super::{Paths, halfway, server_program};
-use crate::host::{Command, CommandError, FileError, Mode, file};
+use crate::host::{Command, CommandError, FileError, Mode, beside, file, machine};
 
 /// Why a directory could not be prepared or measured.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +134,47 @@ pub fn set_aside(paths: &Paths, branch: u32) -> Result<(), FileError> {
         again += 1;
         target = paths.volume.join(format!("data.aside-{branch}.{again}"));
     }
+    ready_to_lie(paths)?;
     file::rename(paths.datadir(), &target)
+}
+
+/// With the server stopped: makes of the data what can lie beside others and be gone back to. How far it goes is written into
+/// its state file, because finding it out later would take a server that meddles with the one that runs then; the cache
+/// for incremental transfers goes, which is of use to nobody there and takes room.
+///
+/// # Errors
+/// When the files cannot be written. That the position cannot be found out is none: then nobody goes back to it.
+pub fn ready_to_lie(paths: &Paths) -> Result<(), FileError> {
+    let unclean = !matches!(look(paths), Found::State(Grastate { uuid: None, .. } | Grastate { seqno: Some(_), .. }));
+    if let (true, Ok(Some((uuid, seqno)))) = (unclean, measure(paths)) {
+        write_state(paths, &grastate::render(&uuid, Some(seqno), false))?;
+    }
+    drop_write_set_cache(paths)
+}
+
+/// Room on the volume for other data beside those that are there, in bytes: what a server that starts on them makes for itself,
+/// its engine's log, is as large as now. `None` when it cannot be told.
+pub fn room_for_another(paths: &Paths) -> Option<u64> {
+    let free = machine::disk_space(&paths.volume).ok()?.free;
+    let log = beside::size_opt(paths.datadir().join("ib_logfile0")).ok()?.unwrap_or(0);
+    Some(free.saturating_sub(log))
+}
+
+/// Writes the state file of the data.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) fn write_state(paths: &Paths, text: &str) -> Result<(), FileError> {
+    let mode = Mode::owned(0o660, "mysql", "mysql");
+    file::write_atomic(paths.datadir().join("grastate.dat"), text.as_bytes(), &mode).map(drop)
+}
+
+/// How far data goes that lies elsewhere, from its state file alone; `None` when that does not say.
+pub fn noted_position(dir: &Path) -> Option<(String, u64)> {
+    match look_in(dir) {
+        Found::State(Grastate { uuid: Some(uuid), seqno: Some(seqno), .. }) => Some((uuid, seqno)),
+        Found::State(_) | Found::Torn(_) | Found::Odd(_) | Found::Nothing => None,
+    }
 }
 
 /// Deletes what was set aside under this number.
@@ -200,14 +240,7 @@ pub fn measure(paths: &Paths) -> Result<Option<(String, u64)>, DatadirError> {
     if is_nil(paths) {
         return Ok(halfway::read(paths));
     }
-    measure_in(&paths.datadir())
-}
-
-/// The same of a data directory that lies elsewhere. The nil UUID is no position there.
-///
-/// # Errors
-/// When a recovery run fails.
-pub fn measure_in(dir: &Path) -> Result<Option<(String, u64)>, DatadirError> {
+    let dir = &paths.datadir();
     let uuid = match look_in(dir) {
         Found::State(Grastate { uuid: Some(uuid), seqno: Some(seqno), .. }) => return Ok(Some((uuid, seqno))),
         Found::State(Grastate { uuid: Some(uuid), seqno: None, .. }) => Some(uuid),
@@ -235,5 +268,33 @@ pub(super) fn engine_position(dir: &Path) -> Result<Option<(String, u64)>, Datad
         Some((found, Some(seqno))) if found != grastate::NIL => Ok(Some((found, seqno))),
         Some(_) => Ok(None),
         None => Err(DatadirError::NoPosition(log.lines().last().unwrap_or_default().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_aside_says_how_far_it_goes_and_holds_no_cache() {
+        const UUID: &str = "6a1f0d52-8f2e-11ee-b9d1-0242ac120002";
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        let data = paths.datadir();
+        file::create_dir_all_with(&data, &Mode::new(0o755)).unwrap();
+        for name in ["galera.cache", "gcache.page.000001", "ibdata1", "ib_logfile0"] {
+            file::write_atomic(data.join(name), b"bytes", &Mode::new(0o600)).unwrap();
+        }
+        let state = grastate::render(UUID, Some(17), false);
+        file::write_atomic(data.join("grastate.dat"), state.as_bytes(), &Mode::new(0o600)).unwrap();
+        let room = room_for_another(&paths).unwrap();
+        assert!(room <= machine::disk_space(dir.path()).unwrap().free.saturating_sub(5) + (1 << 30), "{room}");
+        set_aside(&paths, 4).unwrap();
+        let aside = paths.volume.join("data.aside-4");
+        assert_eq!(file::list_opt(&aside).unwrap().unwrap(), ["grastate.dat", "ib_logfile0", "ibdata1"]);
+        assert_eq!(noted_position(&aside), Some((UUID.to_owned(), 17)));
+        let unclean = grastate::render(UUID, None, false);
+        file::write_atomic(aside.join("grastate.dat"), unclean.as_bytes(), &Mode::new(0o600)).unwrap();
+        assert_eq!(noted_position(&aside), None, "finding it out would take a server beside the one that runs");
     }
 }

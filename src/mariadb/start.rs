@@ -76,7 +76,7 @@ pub fn gate(paths: &Paths) -> anyhow::Result<()> {
             if let Some((uuid, seqno)) = datadir::measure(paths)? {
                 if matches!(datadir::look(paths), datadir::Found::Torn(_)) {
                     // Galera believes a given position only when its own file names the same history.
-                    write_state(paths, &grastate::render(&uuid, None, false))?;
+                    datadir::write_state(paths, &grastate::render(&uuid, None, false))?;
                 }
                 arguments.push(format!("--wsrep_start_position={uuid}:{seqno}"));
             }
@@ -144,12 +144,7 @@ fn mark_safe(paths: &Paths, uuid: &str, seqno: u64) -> anyhow::Result<()> {
             anyhow::bail!("cannot read grastate.dat of the copy to restart from")
         }
     };
-    write_state(paths, &grastate::render(uuid, written, true))
-}
-
-fn write_state(paths: &Paths, text: &str) -> anyhow::Result<()> {
-    file::write_atomic(paths.datadir().join("grastate.dat"), text.as_bytes(), &Mode::owned(0o660, "mysql", "mysql"))?;
-    Ok(())
+    Ok(datadir::write_state(paths, &grastate::render(uuid, written, true))?)
 }
 
 #[cfg(test)]

@@ -71,15 +71,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             // A disk was lost: what the server was permitted on the one before does not hold here.
             service::stop_idle(paths)?;
             observe::withdraw_answer(paths)?;
-            let entry = JournalEntry {
-                db_init: DbInit::New,
-                uuid: None,
-                used_epoch: Epoch::default(),
-                accounts: false,
-                branch: Epoch::default(),
-                restored: false,
-            };
-            journal::write(paths, &entry)?;
+            journal::write(paths, &JournalEntry::adopted())?;
         }
         Step::Configure => {
             let Some(wanted) = hands.wanted else {

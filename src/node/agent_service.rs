@@ -84,3 +84,20 @@ pub fn remove() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_never_gives_up_on_the_agent_and_the_file_says_why() {
+        let text = unit_file();
+        // systemd looks for it in this section only. Without it, one that dies five times in ten seconds stays dead.
+        let (unit, service) = text.split_once("\n[Service]\n").unwrap();
+        let unit = unit.split_once("\n[Unit]\n").unwrap().1;
+        let expected =
+            "# However often it dies: who is not there cannot look after the server.\nStartLimitIntervalSec=0\n";
+        assert!(format!("{unit}\n").contains(expected), "{text}");
+        assert!(service.lines().any(|line| line == "Restart=always"), "{text}");
+    }
+}

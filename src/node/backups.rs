@@ -40,9 +40,12 @@ pub struct Listed {
     pub seconds: u64,
     /// Seconds since it ended, or began when it did not end.
     pub age_seconds: u64,
-    /// When it was proved to restore, or what was wrong with it.
+    /// How long ago it was proved to restore, or what was wrong with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verified: Option<String>,
+    /// When it was proved to restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,14 +105,19 @@ fn listed(catalogue: &Catalogue, entry: &Entry, own: bool, now: Timestamp) -> Li
             kind: made.kind.to_string(),
             databases: made.databases.clone(),
             status: match catalogue.chain(&entry.id) {
-                Ok(_) if own => "finished".to_owned(),
-                Ok(_) => "foreign".to_owned(),
+                Ok(chain) => match catalogue.found_bad(&chain) {
+                    Some((bad, problem)) if bad == entry.id => format!("broken: found no good: {problem}"),
+                    Some((bad, problem)) => format!("broken: it builds on {bad}, which was found no good: {problem}"),
+                    None if own => "finished".to_owned(),
+                    None => "foreign".to_owned(),
+                },
                 Err(why) => format!("broken: {}", why.in_words()),
             },
             raw_bytes: made.raw_bytes,
             stored_bytes: made.stored_bytes,
             seconds: seconds(made.began, made.ended),
             age_seconds: seconds(made.ended, now),
+            verified_at: entry.proof.as_ref().filter(|proof| proof.problem.is_none()).map(|proof| proof.at.to_string()),
             verified: entry.proof.as_ref().map(|proof| match &proof.problem {
                 None => format!("{} ago", in_words(seconds(proof.at, now))),
                 Some(problem) => format!("no: {problem}"),
@@ -160,7 +168,14 @@ pub fn in_words(seconds: u64) -> String {
 /// # Errors
 /// When it could not be tried, or is no good.
 pub fn prove(stores: &Stores, id: &str, unit: &str, told: &mut dyn FnMut(Progress)) -> anyhow::Result<Proof> {
+    // A person waits for the answer that it is not there.
+    stores.find(id, Patience::short())?;
     let (store, chain) = stores.find(id, Patience::long())?;
+    if let (true, None, Some(problem)) =
+        (chain.iter().any(|made| made.encryption.is_some()), &stores.identity, &stores.problem)
+    {
+        anyhow::bail!("{problem}");
+    }
     let (paths, identity) = (Paths::default(), stores.identity.as_deref());
     let proof = backup::prove(store.as_ref(), &chain, identity, &paths.volume.join(work::SCRATCH), unit, told);
     let proof = proof.map_err(|why| anyhow::anyhow!(why.in_words()))?;
@@ -228,7 +243,8 @@ pub fn size(bytes: u64) -> String {
         0..1_024 => format!("{bytes} B"),
         1_024..1_048_576 => format!("{} KiB", bytes >> 10),
         1_048_576..10_737_418_240 => format!("{} MiB", bytes >> 20),
-        _ => format!("{} GiB", bytes >> 30),
+        // Tenths: two sizes that are not the same should not look so.
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
     }
 }
 

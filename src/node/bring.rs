@@ -169,17 +169,11 @@ fn before(paths: &Paths, epoch: u32, branch: u32) -> anyhow::Result<()> {
     if !file::exists(&folder)? {
         file::rename(&aside, &folder)?;
     }
-    match datadir::measure_in(&folder) {
-        Ok(Some((uuid, seqno))) => write(paths, &text(Some(format!("{uuid}:{seqno}")), None)),
-        Ok(None) => {
-            file::rename(&folder, &aside)?;
-            write(paths, &text(None, Some(format!("{} holds no position to go on from", aside.display()))))
-        }
-        Err(why) => {
-            file::rename(&folder, &aside)?;
-            write(paths, &text(None, Some(format!("{:#}", anyhow::Error::from(why)))))
-        }
+    if let Some((uuid, seqno)) = datadir::noted_position(&folder) {
+        return write(paths, &text(Some(format!("{uuid}:{seqno}")), None));
     }
+    file::rename(&folder, &aside)?;
+    write(paths, &text(None, Some(format!("{} holds no position to go on from", aside.display()))))
 }
 
 /// The process: brings a backup back, and writes down what came of it.
@@ -265,6 +259,7 @@ pub fn put(paths: &Paths, epoch: Epoch, branch: Epoch, position: &Position) -> a
         if file::exists(&data)? {
             // A second copy under this number would be one that an interrupted try has made of nothing.
             anyhow::ensure!(!file::exists(&aside)?, "{} is in the way", aside.display());
+            datadir::ready_to_lie(paths)?;
             file::rename(&data, &aside)?;
         }
         file::rename(&folder, &data)?;
@@ -312,6 +307,7 @@ mod tests {
     use super::*;
 
     const UUID: &str = "6a1f0d52-8f2e-11ee-b9d1-0242ac120002";
+    const RESTORED: &str = "11111111-2222-4333-8444-555555555555";
 
     fn data(paths: &Paths, name: &str, uuid: &str) {
         let folder = paths.volume.join(name);
@@ -330,16 +326,20 @@ mod tests {
         assert!(one != other && one.as_str().len() == 36 && one.as_str().as_bytes()[14] == b'4', "{one}");
     }
 
+    /// Putting in place was cut off before the first rename, between the two, or behind the second.
+    fn cut_off(cut: u32) -> (tempfile::TempDir, Paths) {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        data(&paths, if cut == 0 { "data" } else { "data.aside-9" }, UUID);
+        data(&paths, if cut == 2 { "data" } else { "data.restore-8" }, RESTORED);
+        (dir, paths)
+    }
+
     #[test]
     fn putting_in_place_goes_on_wherever_it_was_cut_off() {
-        let restored = "11111111-2222-4333-8444-555555555555";
-        let position: Position = format!("{restored}:7").parse().unwrap();
-        // As before the first rename, between the two, and behind the second.
+        let position: Position = format!("{RESTORED}:7").parse().unwrap();
         for cut in 0..3 {
-            let dir = tempfile::tempdir().unwrap();
-            let paths = Paths::under(dir.path());
-            data(&paths, if cut == 0 { "data" } else { "data.aside-9" }, UUID);
-            data(&paths, if cut == 2 { "data" } else { "data.restore-8" }, restored);
+            let (_dir, paths) = cut_off(cut);
             put(&paths, Epoch(8), Epoch(9), &position).unwrap();
             assert_eq!(names(&paths), ["data", "data.aside-9"]);
         }
@@ -353,13 +353,9 @@ mod tests {
 
     #[test]
     fn another_permission_takes_over_what_the_one_before_has_put_aside() {
-        let restored = "11111111-2222-4333-8444-555555555555";
-        let position: Position = format!("{restored}:7").parse().unwrap();
+        let position: Position = format!("{RESTORED}:7").parse().unwrap();
         for cut in 0..3 {
-            let dir = tempfile::tempdir().unwrap();
-            let paths = Paths::under(dir.path());
-            data(&paths, if cut == 0 { "data" } else { "data.aside-9" }, UUID);
-            data(&paths, if cut == 2 { "data" } else { "data.restore-8" }, restored);
+            let (_dir, paths) = cut_off(cut);
             let aside = Some(9);
             write(&paths, &Text { epoch: 8, aside, ..Text::default() }).unwrap();
             put(&paths, Epoch(8), Epoch(11), &position).unwrap();

@@ -96,7 +96,8 @@ impl Stores {
         let places = self.places(patience);
         // A place that cannot be asked may have it.
         let mut unasked = places.problem.clone();
-        for store in places.bucket.into_iter().chain([places.archive]) {
+        // What is at hand first: a bucket that does not answer takes its time.
+        for store in [places.archive].into_iter().chain(places.bucket) {
             match Catalogue::read(store.as_ref()).map(|catalogue| catalogue.chain(id)) {
                 Ok(Ok(chain)) => return Ok((store, chain)),
                 Ok(Err(BackupError::Unknown { .. })) => {}

@@ -134,7 +134,14 @@ mod tests {
         shown.tell(40);
         assert_eq!(now(&paths).as_deref(), Some("backup 40 %"));
         drop(shown);
-        assert_eq!(now(&paths), None);
+        // A process that another test starts at this moment holds all locks of this one until it runs its program.
+        let over = (0..100).any(|_| {
+            now(&paths).is_none() || {
+                clock::sleep(std::time::Duration::from_millis(20));
+                false
+            }
+        });
+        assert!(over);
         note_proof(&paths, clock::now()).unwrap();
         assert!(last_proof(&paths).unwrap().ends_with(" s"));
     }

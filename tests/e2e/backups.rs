@@ -104,7 +104,7 @@ fn say_what_they_lack(m: &Model, app: &str, units: &[String]) {
     };
     m.juju(&["config", app, "backup-recipients=age1banana"]);
     m.soon("recipients that are none are named", 60, || {
-        says("cannot encrypt for the given recipients: malformed recipient at line 1")
+        says("cannot encrypt for backup-recipients: malformed recipient at line 1")
     });
     let refused = m.attempt(&["run", &units[1], "backup"]);
     m.hold(!refused.ok && refused.err.contains("malformed"), &format!("and refused: {}", refused.err));

@@ -59,13 +59,10 @@ impl World {
         match step {
             Step::Install => self.machine(me).installed = true,
             Step::AdoptVolume => {
-                let (used_epoch, branch) = (Epoch::default(), Epoch::default());
-                let (accounts, restored) = (false, false);
-                let entry = JournalEntry { db_init: DbInit::New, uuid: None, used_epoch, accounts, branch, restored };
                 if self.machines[me].volume.journal.is_none() {
                     self.stop(me);
                     self.machine(me).answer = None;
-                    self.machine(me).volume.journal = Some(entry);
+                    self.machine(me).volume.journal = Some(JournalEntry::adopted());
                 }
             }
             Step::Configure => self.configure(me, juju),

@@ -11,3 +11,9 @@ pub(crate) fn figure(what: &str, ours: &str, against: &str, kept: Option<bool>) 
 pub(crate) fn mean(times: &[f64]) -> f64 {
     times.iter().sum::<f64>() / times.len() as f64
 }
+
+/// The most memory that this process ever had, as the kernel says it.
+pub(crate) fn peak_memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find(|line| line.starts_with("VmHWM")).unwrap().replace('\t', " ")
+}

@@ -52,14 +52,7 @@ impl World {
                 self.leave_group(me);
                 self.machine(me).may_start = false;
                 self.machine(me).node.answer = None;
-                self.machine(me).node.journal = Journal::Known(JournalEntry {
-                    db_init: DbInit::New,
-                    uuid: None,
-                    used_epoch: Epoch::default(),
-                    accounts: false,
-                    branch: Epoch::default(),
-                    restored: false,
-                });
+                self.machine(me).node.journal = Journal::Known(JournalEntry::adopted());
             }
             Step::Install => self.machine(me).node.installed = Installed::Yes,
             Step::Configure => {

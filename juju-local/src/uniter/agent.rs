@@ -168,25 +168,13 @@ fn run_hook(controller: &Arc<Controller>, me: &UnitName, hook: &HookInfo) {
     let (ended, context) = match ended {
         Ok(pair) => pair,
         Err(why) => {
-            controller.log(
-                &me.tag(),
-                "ERROR",
-                "juju.worker.uniter.operation",
-                &format!("cannot run hook {:?}: {why:#}", hook.name),
-            );
-            fail(controller, me, hook);
+            fail(controller, me, hook, &format!("cannot run hook {:?}: {why:#}", hook.name));
             return;
         }
     };
     if ended.code != 0 {
         let how = if ended.killed { "signal: killed".to_owned() } else { format!("exit status {}", ended.code) };
-        controller.log(
-            &me.tag(),
-            "ERROR",
-            "juju.worker.uniter.operation",
-            &format!("hook {:?} failed: {how}", hook.name),
-        );
-        fail(controller, me, hook);
+        fail(controller, me, hook, &format!("hook {:?} failed: {how}", hook.name));
         return;
     }
     let mut world = controller.lock();
@@ -202,13 +190,7 @@ fn run_hook(controller: &Arc<Controller>, me: &UnitName, hook: &HookInfo) {
     match flushed {
         Err(why) => {
             drop(world);
-            controller.log(
-                &me.tag(),
-                "ERROR",
-                "juju.worker.uniter.operation",
-                &format!("hook {:?} failed: {why}", hook.name),
-            );
-            fail(controller, me, hook);
+            fail(controller, me, hook, &format!("hook {:?} failed: {why}", hook.name));
         }
         Ok(()) => {
             commit::finished(&mut world.state, me, hook, &seen, controller.now());
@@ -227,7 +209,8 @@ fn run_hook(controller: &Arc<Controller>, me: &UnitName, hook: &HookInfo) {
     }
 }
 
-fn fail(controller: &Arc<Controller>, me: &UnitName, hook: &HookInfo) {
+fn fail(controller: &Arc<Controller>, me: &UnitName, hook: &HookInfo, why: &str) {
+    controller.log(&me.tag(), "ERROR", "juju.worker.uniter.operation", why);
     let mut world = controller.lock();
     let powered =
         world.state.units.get(me).and_then(|u| world.state.machines.get(&u.machine)).is_some_and(|m| m.powered);

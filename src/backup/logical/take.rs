@@ -53,18 +53,8 @@ pub(in crate::backup) fn take(
     index::check(&there, databases)?;
     snapshot::end_orphans(&mut session)?;
     let staging = Staging::of(&mut session, &order.datadir, "dump")?;
-    let mut attempt = Attempt::begin(store, order, Kind::Logical)?;
     let mut work = Work { store, catalogue, order, databases, cuts, session, staging };
-    match work.copy(&mut attempt, told) {
-        Ok(manifest) => {
-            attempt.finish(&manifest)?;
-            Ok(manifest)
-        }
-        Err(why) => {
-            attempt.fail(&why);
-            Err(why)
-        }
-    }
+    Attempt::run(store, order, Kind::Logical, |attempt| work.copy(attempt, told))
 }
 
 /// A moment.
