@@ -14,8 +14,16 @@ use crate::host::Mode;
 use crate::host::file::{self, FileError};
 
 /// Changed by other hands, or only ever of interest to a start: never a reason for a restart.
-const NOT_COMPARED: [&str; 6] =
-    ["wsrep_cluster_address", "wsrep_sst_auth", "wsrep_sst_donor", "wsrep_sst_method", "wsrep_cluster_name", PROVIDER];
+const NOT_COMPARED: [&str; 7] = [
+    // Whoever asks the server names an empty one.
+    "datadir",
+    "wsrep_cluster_address",
+    "wsrep_cluster_name",
+    "wsrep_sst_auth",
+    "wsrep_sst_donor",
+    "wsrep_sst_method",
+    PROVIDER,
+];
 /// What the server shows for what has no value.
 const NO_VALUE: &str = "(No default value)";
 /// ER_INCORRECT_GLOBAL_LOCAL_VAR: "Variable ... is a read only variable"; and Galera's refusal of an option that only a start
