@@ -26,6 +26,8 @@ pub const ROUNDS_MAX: usize = 6;
 /// What was seen longer ago than this is not committed: leadership may have gone and come back since, which Juju does
 /// not show. A lease lasts 30 s at least.
 pub const COMMIT_WITHIN: Duration = Duration::from_secs(15);
+/// As long as the server waits for a restart: the turn may be this unit's own to give.
+const LOOK_AT_TURN_S: u32 = 5;
 /// How often what keeps backups from being made is looked at again: no hook tells when a secret is granted.
 const LOOK_AT_TROUBLE_S: u32 = 60;
 
@@ -171,6 +173,7 @@ fn pass(paths: &Paths, model: &Model) -> Pass {
     }
     // The files may hold newer passwords than they did at the first look, and the others wait to hear of it.
     observation.node.credentials_seen = crate::node::observe::credentials_seen(paths);
+    observation.node.turned = turn::observe(paths);
     let (decision, outcome) = acted.unwrap_or_else(|| (now.clone(), Outcome::Done));
     Pass { decision, outcome, observation, now, settled, trouble: stores.trouble() }
 }
@@ -274,8 +277,11 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     }
     let stands = &pass.observation.node;
     let trouble_again_s = pass.trouble.as_ref().map(|_| LOOK_AT_TROUBLE_S);
+    let turn_again_s = stands.turned.waits.then_some(LOOK_AT_TURN_S);
     let look_again_s = match &pass.outcome {
-        Outcome::Done if commits.is_empty() => sooner(pass.now.look_again_s, trouble_again_s),
+        Outcome::Done if commits.is_empty() => {
+            [pass.now.look_again_s, trouble_again_s, turn_again_s].into_iter().flatten().min()
+        }
         // Something is due as soon as this hook's own writing is visible, or worth another try.
         Outcome::Done | Outcome::Skipped(_) | Outcome::Failed(_) => Some(5),
     };
@@ -297,10 +303,6 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     };
     shown::write(paths, &note).context("cannot leave a note for the agent")?;
     Ok(wrote)
-}
-
-fn sooner(one: Option<u32>, other: Option<u32>) -> Option<u32> {
-    one.into_iter().chain(other).min()
 }
 
 /// The state's status, and what goes on beside it.
