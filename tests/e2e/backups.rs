@@ -24,6 +24,7 @@ pub(crate) fn and_restores(m: &Model, app: &str) {
     is_taken_back(m, app, &units, &first, &restored);
     refuses_what_is_damaged(m, app, &units, &id);
     survives_a_kill(m, app, &units, &logical);
+    goes_back_to_a_copy_that_died(m, app, &units, &id);
 }
 
 fn address(m: &Model, app: &str, unit: &str) -> IpAddr {
@@ -258,4 +259,35 @@ fn survives_a_kill(m: &Model, app: &str, units: &[String], id: &str) {
         if uuid == before { Err(format!("still the old history; {}", m.app(app).message)) } else { Ok(()) }
     });
     m.hold(orders(m, units) == ["3", "3", "3"], &format!("the table is back everywhere: {:?}", orders(m, units)));
+}
+
+/// A unit dies while all stop for a restore: its copy from before is one that can be gone back to all the same.
+fn goes_back_to_a_copy_that_died(m: &Model, app: &str, units: &[String], id: &str) {
+    if !m.is_local() {
+        return;
+    }
+    let before = m.one_cluster(app, 3, 60);
+    m.sql(&units[0], "INSERT INTO shop.orders VALUES (5)").unwrap();
+    let leader = format!("{app}/leader");
+    m.run(&leader, &["restore", &format!("backup-id={id}")]);
+    m.until("it is ready, and all are called to stop", 120, || {
+        let there = m.on(&units[2], "systemctl is-active mariadb");
+        if there.out.trim() == "active" { Err("still serves".to_owned()) } else { Ok(()) }
+    });
+    m.step(&format!("cut the power of {}, which stops for the restore", units[2]));
+    m.juju(&["fault", "power-off", &units[2]]);
+    m.juju(&["fault", "power-on", &units[2]]);
+    m.until("all three serve the restored data", 420, || {
+        let uuid = m.sees_one_cluster(app, 3)?;
+        if uuid == before { Err(format!("still the old history; {}", m.app(app).message)) } else { Ok(()) }
+    });
+    m.step("undo-restore");
+    m.run(&leader, &["undo-restore"]);
+    m.until("all three serve what was there before", 300, || {
+        let uuid = m.sees_one_cluster(app, 3)?;
+        if uuid == before { Ok(()) } else { Err(format!("{uuid}; {}", m.app(app).message)) }
+    });
+    m.hold(orders(m, units) == ["4", "4", "4"], &format!("with its last row: {:?}", orders(m, units)));
+    let index = m.on(&units[2], "sort /var/lib/mysql-binlog/binlog.index | uniq -d").out;
+    m.hold(index.trim().is_empty(), &format!("every binary log is listed once: {index}"));
 }
