@@ -47,8 +47,9 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
         extra,
     };
     let text = cnf::render(&config);
-    // Asked first: what the server cannot read is never its file.
-    let values = if running::is_noted(paths, &text)? { None } else { Some(as_read(paths, &text)?) };
+    // Options were checked before they came here. When the server cannot be asked now, addresses must change all the same:
+    // then nothing is known of what waits for a restart.
+    let values = if running::is_noted(paths, &text)? { None } else { as_read(paths, &text).ok() };
     file::write_atomic(CNF, text.as_bytes(), &Mode::new(0o644))?;
     if let Some(values) = values {
         running::note_wanted(paths, &text, values)?;
