@@ -11,13 +11,13 @@ use crate::cluster::{
 use crate::host::clock::{self, Moment};
 use crate::invocation::{self, HookName};
 use crate::juju::{self, log};
-use crate::mariadb::{Paths, install};
+use crate::mariadb::{Paths, install, running};
 use crate::model::observe::Model;
 use crate::model::{credentials, observe, publish, s3};
 use crate::node::act::{Hands, Outcome, act};
 use crate::node::quiet::{self, Quiet};
 use crate::node::stores::Stores;
-use crate::node::{agent_service, bring, departure, live, shown, work};
+use crate::node::{agent_service, bring, departure, live, shown, turn, work};
 use crate::translate;
 
 /// A founding takes a few looks; a pass that still finds new things to do after so many goes on in the next hook.
@@ -26,6 +26,8 @@ pub const ROUNDS_MAX: usize = 6;
 /// What was seen longer ago than this is not committed: leadership may have gone and come back since, which Juju does
 /// not show. A lease lasts 30 s at least.
 pub const COMMIT_WITHIN: Duration = Duration::from_secs(15);
+/// As long as the server waits for a restart: the turn may be this unit's own to give.
+const LOOK_AT_TURN_S: u32 = 5;
 /// How often what keeps backups from being made is looked at again: no hook tells when a secret is granted.
 const LOOK_AT_TROUBLE_S: u32 = 60;
 
@@ -58,6 +60,8 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     let mut model = observe::observe(&me, event)?;
     model.juju.now_s = u64::try_from(clock::now().unix_seconds()).unwrap_or(0);
     translate::calendar(&mut model);
+    translate::server_options(&mut model);
+    translate::busy_members(&mut model);
     let mut pass = pass(&paths, &model);
     if seen.elapsed() > COMMIT_WITHIN {
         pass.now.commits.clear();
@@ -169,6 +173,7 @@ fn pass(paths: &Paths, model: &Model) -> Pass {
     }
     // The files may hold newer passwords than they did at the first look, and the others wait to hear of it.
     observation.node.credentials_seen = crate::node::observe::credentials_seen(paths);
+    observation.node.turned = turn::observe(paths);
     let (decision, outcome) = acted.unwrap_or_else(|| (now.clone(), Outcome::Done));
     Pass { decision, outcome, observation, now, settled, trouble: stores.trouble() }
 }
@@ -272,8 +277,11 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     }
     let stands = &pass.observation.node;
     let trouble_again_s = pass.trouble.as_ref().map(|_| LOOK_AT_TROUBLE_S);
+    let turn_again_s = stands.turned.waits.then_some(LOOK_AT_TURN_S);
     let look_again_s = match &pass.outcome {
-        Outcome::Done if commits.is_empty() => sooner(pass.now.look_again_s, trouble_again_s),
+        Outcome::Done if commits.is_empty() => {
+            [pass.now.look_again_s, trouble_again_s, turn_again_s].into_iter().flatten().min()
+        }
         // Something is due as soon as this hook's own writing is visible, or worth another try.
         Outcome::Done | Outcome::Skipped(_) | Outcome::Failed(_) => Some(5),
     };
@@ -297,18 +305,22 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     Ok(wrote)
 }
 
-fn sooner(one: Option<u32>, other: Option<u32>) -> Option<u32> {
-    one.into_iter().chain(other).min()
-}
-
 /// The state's status, and what goes on beside it.
 fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
     let status = state.status();
     if !matches!(state, State::Synced { .. } | State::Donor { .. }) {
         return status;
     }
+    if let Some(why) = turn::observe(paths).refused {
+        let message = format!(
+            "the server does not start with the new options, and runs with those before: {why}; change them with juju config"
+        );
+        return Status { level: Level::Blocked, message };
+    }
     let proof = work::last_proof(paths).map(|ago| format!("backup verified {ago} ago"));
-    let beside = [bring::in_words(paths), work::now(paths), proof].into_iter().flatten();
+    let waits = running::waiting(paths).unwrap_or_default();
+    let restart = (!waits.is_empty()).then(|| format!("waits for a restart: {}", waits.join(" ")));
+    let beside = [bring::in_words(paths), work::now(paths), restart, proof].into_iter().flatten();
     let message = beside.fold(status.message, |message, text| format!("{message}; {text}"));
     beside_trouble(Status { message, ..status }, trouble)
 }

@@ -12,6 +12,7 @@ pub mod juju;
 pub mod mariadb;
 pub mod model;
 pub mod node;
+pub mod options;
 pub mod probe;
 pub mod translate;
 

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::backup::store::{S3Settings, UriStyle};
 use crate::backup::{self, BackupError, Keep, Order};
-use crate::cluster::{BadSetting, Calendar, DbInit, Due, Observation, Peers, Unit};
+use crate::cluster::{BadSetting, Calendar, DbInit, Due, Observation, Peer, Peers, Unit};
 use crate::mariadb::sizing::Use;
 use crate::mariadb::{Paths, SOCKET};
 use crate::model::credentials::{self, ACCOUNTS, Passwords};
@@ -18,7 +18,7 @@ use crate::model::settings::Profile;
 use crate::node::calendar::{self, CalendarError};
 use crate::node::planned::Request;
 use crate::node::stores::Stores;
-use crate::node::{Secrets, Wanted, live};
+use crate::node::{Secrets, Wanted, live, server_options};
 
 /// What the server's files are made of, once everything for them is known.
 pub fn wanted(model: &Model, observation: &Observation) -> Option<Wanted> {
@@ -31,11 +31,9 @@ pub fn wanted(model: &Model, observation: &Observation) -> Option<Wanted> {
         address: model.address?,
         members: observation.member_addresses(),
         forming: never_synced && formation.members.contains_key(&model.me),
-        use_: match options.profile {
-            Profile::Production => Use::Production,
-            Profile::Testing => Use::Testing,
-        },
-        max_connections: options.max_connections,
+        use_: use_of(options.profile),
+        limit_memory: options.limit_memory,
+        chosen: options.server.clone().with_lower_case_table_names(formation.lower_case_table_names),
     })
 }
 
@@ -153,6 +151,38 @@ pub fn calendar(model: &mut Model) {
     };
 }
 
+/// Asks the server what it would make of the options. Until a cluster has formed, nothing is fixed.
+pub fn server_options(model: &mut Model) {
+    let Some(options) = &model.options else { return };
+    let formed = model.juju.app.formation.as_ref().map(|formation| formation.lower_case_table_names);
+    let asked = options.server.lower_case_table_names();
+    let mut bad: Vec<BadSetting> = formed
+        .filter(|formed| *formed != asked)
+        .map(|formed| BadSetting {
+            option: "lower-case-table-names".to_owned(),
+            problem: format!(
+                "{asked} cannot be taken: the cluster has formed with {formed}, and it stays; set it back"
+            ),
+        })
+        .into_iter()
+        .collect();
+    let use_ = use_of(options.profile);
+    bad.extend(
+        server_options::problem(&Paths::default(), &options.server, use_, options.limit_memory)
+            .map(|(option, problem)| BadSetting { option: option.to_owned(), problem }),
+    );
+    if !bad.is_empty() {
+        (model.options, model.juju.settings) = (None, Err(bad));
+    }
+}
+
+fn use_of(profile: Profile) -> Use {
+    match profile {
+        Profile::Production => Use::Production,
+        Profile::Testing => Use::Testing,
+    }
+}
+
 /// A clock that was set back by more than this has made the last order's time useless.
 const SET_BACK_S: u64 = 3_600;
 
@@ -174,6 +204,16 @@ fn due(model: &Model, planned: &planned::Options, schedule: &str) -> Result<Due,
     let next_s = calendar::next(schedule, since_s.max(now_s))?;
     let choosing = now || plan.order.is_some();
     Ok(Due { now, full, verify, next_s, busy: if choosing { busy(model) } else { BTreeMap::new() } })
+}
+
+/// Whose clients write how much, when somebody's turn comes next.
+pub fn busy_members(model: &mut Model) {
+    let idle = model.juju.app.turn.as_ref().is_none_or(|turn| turn.unit.is_none());
+    let Peers::Known(peers) = &model.juju.peers else { return };
+    let waits = |peer: &Peer| peer.report().is_some_and(|report| report.turned.waits);
+    if model.juju.leader && idle && peers.values().any(waits) {
+        model.juju.busy = busy(model);
+    }
 }
 
 /// How busy the members are that answer.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use mariadb_galera::invocation::PEER_ENDPOINT;
 use mariadb_galera::mariadb;
 use mariadb_galera::model::settings;
+use mariadb_galera::options::{DESCRIPTIONS, EXTRA, Kind, Sets, Takes};
 use serde_json::{Value, json};
 
 /// Hooks that every charm has and this one wants.
@@ -117,6 +118,7 @@ fn the_defaults_are_values_that_the_charm_takes() {
             "string" => default.is_string(),
             "int" => default.is_i64(),
             "boolean" => default.is_boolean(),
+            "float" => default.is_number(),
             other => panic!("{name}: type {other} is not expected"),
         };
         assert!(fits, "{name}: {default} does not fit its type");
@@ -133,6 +135,40 @@ fn every_option_is_read_and_checked() {
         let bad = settings::read(&values, "db").expect_err(&name);
         assert_eq!(bad.iter().map(|b| b.option.as_str()).collect::<Vec<_>>(), [name.as_str()]);
     }
+}
+
+#[test]
+fn options_about_the_server_are_those_that_are_described() {
+    let config = &yaml("config.yaml")["options"];
+    for described in &DESCRIPTIONS {
+        let option = &config[described.name];
+        let expected = match described.kind {
+            Kind::Number { .. } | Kind::NumberOrAuto { .. } | Kind::Days { .. } => "int",
+            Kind::Seconds { .. } => "float",
+            Kind::Switch => "boolean",
+            Kind::Bytes { .. } | Kind::Choice(_) | Kind::CharacterSet | Kind::Zone | Kind::Timeout { .. } => "string",
+        };
+        assert_eq!(option["type"], expected, "{}", described.name);
+    }
+    assert_eq!(config[EXTRA]["type"], "string");
+}
+
+#[test]
+fn the_operators_table_shows_every_option_about_the_server() {
+    let shown = fs::read_to_string(top().join("docs/operate/tuning.md")).unwrap();
+    let rows = DESCRIPTIONS.iter().map(|described| {
+        let takes = match described.takes {
+            Takes::AtOnce => "at once",
+            Takes::Restart => "by a restart",
+            Takes::Formation => "when the cluster forms",
+        };
+        let sets = match described.sets {
+            Sets::Variable(name) | Sets::Provider(name) => name,
+        };
+        format!("| `{}` | `{sets}` | {} | {takes} |\n", described.name, described.kind)
+    });
+    let missing: String = rows.filter(|row| !shown.contains(row.as_str())).collect();
+    assert!(missing.is_empty(), "docs/operate/tuning.md lacks these rows:\n{missing}");
 }
 
 #[test]

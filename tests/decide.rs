@@ -88,15 +88,20 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
             // A wall clock does not begin at zero.
             world.now_s = world.now_s.max(1);
             let hours = |text: &str| text.parse().unwrap();
-            world.schedule = (words[0] != "none").then(|| Schedule {
-                every_h: hours(words[0]),
-                full_every_h: hours(words[1]),
-                ..Schedule::default()
-            });
+            world.schedule =
+                (words[0] != "none").then(|| Schedule { every_h: hours(words[0]), full_every_h: hours(words[1]) });
         }
         "busy" => {
             let busy = words[1].parse().unwrap();
-            world.schedule.as_mut().unwrap().busy.insert(unit(words[0]), busy);
+            world.busy.insert(unit(words[0]), busy);
+        }
+        // A unit learns of its options by its own hook, whenever that comes.
+        "options-change" => {
+            words[1..].iter().map(|w| unit(w)).for_each(|u| world.machine(&u).wait_for_a_restart(words[0]))
+        }
+        "refuses" => {
+            let turned = &mut world.machine(&unit(words[0])).node.turned;
+            (turned.waits, turned.refused) = (false, Some(words[1..].join(" ")));
         }
         "backup-ends" => world.backup_ends(&unit(words[0]), None, false),
         "backup-fails" => world.backup_ends(&unit(words[0]), Some(&words[1..].join(" ")), false),

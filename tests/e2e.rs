@@ -17,6 +17,8 @@ mod garage;
 mod model;
 #[path = "e2e/odd_data.rs"]
 mod odd_data;
+#[path = "e2e/options.rs"]
+mod options;
 #[path = "e2e/outage.rs"]
 mod outage;
 #[path = "e2e/restore_kills.rs"]
@@ -51,6 +53,12 @@ fn cluster() {
         survives_a_power_cut_and_a_reboot(m, &uuid, &password);
         passwords_are_secret(m, processes);
     });
+}
+
+/// Options about the server.
+#[test]
+fn server_options() {
+    scenario("options", |m| options::reach_every_server(m, APP));
 }
 
 /// Backups, and back.

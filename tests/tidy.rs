@@ -12,15 +12,17 @@ const PERMITTED: &[(&str, &[&str])] = &[
     // The middle knows nobody, and so does the door to the machine.
     ("cluster", &[]),
     ("host", &[]),
+    // Described once, for both edges.
+    ("options", &[]),
     // Drivers talk; they do not know what for.
     ("juju", &["host"]),
     ("mariadb", &["host"]),
     ("backup", &["mariadb", "host"]),
     ("invocation", &["cluster", "host"]),
     // The two edges do not know each other: one works only inside a hook, the other without Juju too.
-    ("model", &["juju", "cluster", "invocation", "AGENT_PORT"]),
-    ("node", &["mariadb", "backup", "host", "cluster", "AGENT_PORT"]),
-    ("translate", &["model", "node", "backup", "mariadb", "cluster"]),
+    ("model", &["juju", "cluster", "invocation", "options", "AGENT_PORT"]),
+    ("node", &["mariadb", "backup", "host", "cluster", "options", "AGENT_PORT"]),
+    ("translate", &["model", "node", "backup", "mariadb", "cluster", "options"]),
     // Hook tools answer only while a hook runs: the agent and the probe have neither `model` nor `juju`.
     ("agent", &["node", "mariadb", "host", "cluster", "AGENT_PORT"]),
     ("probe", &["node", "mariadb", "host", "AGENT_PORT"]),

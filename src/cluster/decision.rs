@@ -9,6 +9,7 @@ use super::report::DbInit;
 use super::restore::{Ended, Restore, Source};
 use super::schedule::{Order, Plan};
 use super::state::State;
+use super::turn::Turn;
 
 /// The outcome of deciding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -97,6 +98,11 @@ pub enum Step {
     BackUp(Order),
     /// Remove backups of this machine's archive that are no longer to be kept, as of this order. Not waited for either.
     ExpireBackups(u32),
+    /// Restart the server in this unit's turn, so that it takes what waits for a start. Uses up the turn; looks once more
+    /// whether all others serve.
+    Restart(u32),
+    /// Nothing waits for a restart any more: the turn is used without one.
+    PassTurn(u32),
     /// Write in the journal that this volume follows a branch of the history. A server that still runs as a member of the
     /// one before is stopped first.
     TakeBranch(Epoch),
@@ -117,6 +123,7 @@ impl Step {
             | Self::StopAndAnswer(_)
             | Self::TakeBranch(_)
             | Self::MoveAside(_)
+            | Self::Restart(_)
             | Self::Leave => true,
             Self::Install
             | Self::AdoptVolume
@@ -131,6 +138,7 @@ impl Step {
             | Self::DropAside(_)
             | Self::BackUp(_)
             | Self::ExpireBackups(_)
+            | Self::PassTurn(_)
             | Self::SettleCredentials { .. } => false,
         }
     }
@@ -164,6 +172,8 @@ impl fmt::Display for Step {
             Self::DropAside(branch) => write!(f, "delete what restore {branch} has put aside"),
             Self::BackUp(order) => write!(f, "begin {order}"),
             Self::ExpireBackups(number) => write!(f, "remove backups that are no longer kept (order {number})"),
+            Self::Restart(number) => write!(f, "restart (turn {number})"),
+            Self::PassTurn(number) => write!(f, "pass turn {number}"),
             Self::TakeBranch(branch) => write!(f, "follow branch {branch}"),
             Self::MoveAside(branch) => write!(f, "move the data aside, follow branch {branch}"),
             Self::Leave => f.write_str("leave"),
@@ -193,6 +203,8 @@ pub enum Commit {
     ForgetEnded,
     /// What is remembered of planned backups.
     Plan(Plan),
+    /// Whose turn it is to restart its server.
+    Turn(Turn),
     /// Older passwords are no longer accepted.
     CredentialsSettled {
         /// Up to this generation.
@@ -243,6 +255,8 @@ impl fmt::Display for Commit {
                 (None, None) => write!(f, "planned backup {} has come to nothing", ran.made.number),
             },
             Self::Plan(_) => f.write_str("backups are planned from now on"),
+            Self::Turn(Turn { number, unit: Some(unit) }) => write!(f, "give turn {number} to {unit}"),
+            Self::Turn(Turn { number, unit: None }) => write!(f, "turn {number} is over"),
             Self::CredentialsSettled { generation } => write!(f, "credentials {generation} are settled"),
         }
     }

@@ -121,7 +121,8 @@ fn permit(o: &Observation, epoch: Epoch) -> Vec<Commit> {
     let before = o.juju.app.formation.as_ref();
     let mut former: BTreeSet<IpAddr> = before.map(|f| f.former.clone()).unwrap_or_default();
     former.extend(before.and_then(|f| f.members.get(&f.founder)));
-    commits.push(Commit::Formation(Formation { epoch, name, members, founder, former }));
+    let lower_case_table_names = before.map_or(settings.lower_case_table_names, |f| f.lower_case_table_names);
+    commits.push(Commit::Formation(Formation { epoch, name, members, founder, former, lower_case_table_names }));
     commits
 }
 

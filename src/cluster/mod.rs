@@ -16,6 +16,7 @@ mod restore;
 mod schedule;
 mod sight;
 mod state;
+mod turn;
 
 pub use branches::{Begins, stands_in_the_way};
 pub use by_force::{Refusal, Word, forced_call, none_went_on};
@@ -31,6 +32,7 @@ pub use report::{Answer, DbInit, Galera, Holds, LastView, LocalState, Report, Se
 pub use restore::{Bringing, Brought, Ended, NoRestore, Replaced, Restore, Source, call_off, confirm, restore, undo};
 pub use schedule::{Calendar, Due, Made, Making, MakingResult, Order, Plan, Ran};
 pub use state::State;
+pub use turn::{Turn, Turned};
 
 /// After so many seconds a process that was begun is looked for.
 const LOOK_AT_PROCESS_S: u32 = 5;
@@ -42,7 +44,9 @@ const LOOK_AT_PROCESS_S: u32 = 5;
 pub fn decide(observation: &Observation) -> Decision {
     let mut decision = member::decide(observation);
     if decision.state.permits_leading() {
-        let beside = restore::beside(observation).or_else(|| schedule::beside(observation));
+        let beside = restore::beside(observation)
+            .or_else(|| turn::beside(observation))
+            .or_else(|| schedule::beside(observation));
         if beside.is_some() {
             // Begun, it is a process that may die before anybody has seen it at work.
             let soon = decision.look_again_s.map_or(LOOK_AT_PROCESS_S, |s| s.min(LOOK_AT_PROCESS_S));
@@ -54,6 +58,9 @@ pub fn decide(observation: &Observation) -> Decision {
         decision.commits = formation::commits(observation);
         if decision.commits.is_empty() {
             decision.commits = recovery::commits(observation);
+        }
+        if decision.commits.is_empty() {
+            decision.commits = turn::commits(observation);
         }
         if decision.commits.is_empty() {
             decision.commits = schedule::commits(observation);

@@ -9,6 +9,7 @@ use super::identity::{ClusterUuid, Epoch, Position, Unit};
 use super::report::{Answer, DbInit, Holds, LastView, Report, Server};
 use super::restore::{Bringing, Brought, Ended, Replaced, Restore};
 use super::schedule::{Calendar, Making, Plan};
+use super::turn::{Turn, Turned};
 
 /// Everything one unit may know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,6 +44,9 @@ pub struct Juju {
     pub settings: Result<Settings, Vec<BadSetting>>,
     /// What the calendar says of planned backups.
     pub calendar: Calendar,
+    /// How busy the members are that have answered: write-sets of their clients in the last minute. Asked for by the leader,
+    /// when somebody's turn comes next.
+    pub busy: BTreeMap<Unit, u64>,
 }
 
 /// Why we were called.
@@ -111,6 +115,8 @@ pub struct AppBag {
     pub ended: Option<Ended>,
     /// Planned backups, when there is a schedule.
     pub plan: Option<Plan>,
+    /// Whose turn it is to restart its server.
+    pub turn: Option<Turn>,
     /// Whom the last recovery permitted to restart the cluster: it may have gone on where nobody else was yet.
     pub restarted: Option<Restart>,
     /// The highest epoch that a recovery has had; remembered when it is closed.
@@ -131,6 +137,8 @@ pub struct Formation {
     /// Where the founders of earlier permissions were: they are asked before anybody bootstraps, because one that was cut
     /// off from Juju may serve longer than Juju shows it.
     pub former: BTreeSet<IpAddr>,
+    /// `lower_case_table_names` of all members, fixed from here on: it says how names lie in the data.
+    pub lower_case_table_names: u8,
 }
 
 /// What is known of the shared passwords. Their values never enter the decision.
@@ -272,6 +280,8 @@ pub struct Node {
     pub making: Option<Making>,
     /// The order up to which it has removed backups that are no longer kept.
     pub expired: u32,
+    /// How it stands with restarts.
+    pub turned: Turned,
 }
 
 impl Node {
@@ -303,6 +313,7 @@ impl Node {
                 .clone()
                 .filter(|brought| matches!(brought.result, Bringing::Ready(_) | Bringing::Failed(_))),
             made: self.making.as_ref().and_then(Making::made),
+            turned: self.turned.clone(),
         }
     }
 }
@@ -386,6 +397,8 @@ pub struct Settings {
     pub min_cluster_size: MinClusterSize,
     /// For how many days a restore keeps what it has put aside; `None` for ever.
     pub restore_keep_days: Option<u32>,
+    /// `lower_case_table_names`, for a cluster that forms.
+    pub lower_case_table_names: u8,
 }
 
 /// How many units must be there before a cluster forms.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::identity::{ClusterUuid, Epoch, Position, Unit};
 use super::restore::Brought;
 use super::schedule::Made;
+use super::turn::Turned;
 
 /// One unit's report, as it stands in its databag. This unit's own is made from [`Node`], so that a hook that ran
 /// twice before Juju showed its first result still decides from what the machine is.
@@ -36,6 +37,8 @@ pub struct Report {
     pub brought: Option<Brought>,
     /// What came of the last planned backup that was ordered of it.
     pub made: Option<Made>,
+    /// How it stands with restarts.
+    pub turned: Turned,
 }
 
 /// How far a unit has come on one data volume. Only ever rises there.

@@ -1,8 +1,8 @@
 //! The server's configuration as text. Pure: the same facts give the same file, so a file that differs was edited.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::sizing::Sizing;
 use super::{BINLOG_DIR, PROGRAM, SOCKET, TMP_DIR};
 
 /// Everything that the files depend on.
@@ -22,10 +22,12 @@ pub struct ServerConfig {
     pub donors: Vec<String>,
     /// The data directory.
     pub datadir: String,
-    /// Memory and disk.
-    pub sizing: Sizing,
-    /// Threads that apply what others wrote.
-    pub applier_threads: u32,
+    /// Variables that follow from options and the machine.
+    pub variables: BTreeMap<String, String>,
+    /// Galera's own options that do.
+    pub provider: BTreeMap<String, String>,
+    /// The operator's own lines: name, and value where there is one.
+    pub extra: Vec<(String, Option<String>)>,
 }
 
 /// How a joining member gets a full copy.
@@ -58,7 +60,6 @@ const TIME_WAIT: &str = "PT1S";
 /// The world-readable part.
 pub fn render(c: &ServerConfig) -> String {
     let members = c.members.iter().map(host).collect::<Vec<_>>().join(",");
-    let Sizing { buffer_pool, log_file, max_connections, gcache } = c.sizing;
     format!(
         "# Written by the mariadb-galera charm; changes by hand are overwritten. Use juju config.
 [mysqld]
@@ -72,18 +73,13 @@ bind_address                    = *
 skip_name_resolve               = ON
 ignore_db_dirs                  = lost+found
 
-max_connections                 = {max_connections}
-innodb_buffer_pool_size         = {buffer_pool}
-innodb_log_file_size            = {log_file}
-# Acknowledged writes survive a crash; anything else than 1 has lost them.
-innodb_flush_log_at_trx_commit  = 1
+# From options, and from the machine.
+{variables}
 innodb_autoinc_lock_mode        = 2
-default_storage_engine          = InnoDB
 
 binlog_format                   = ROW
 log_bin                         = {BINLOG_DIR}/binlog
 log_slave_updates               = ON
-binlog_expire_logs_seconds      = 604800
 # One server id and one domain for the whole cluster: a write has the same GTID on every member.
 server_id                       = 1
 wsrep_gtid_mode                 = ON
@@ -98,18 +94,32 @@ wsrep_node_address              = {address}
 wsrep_sst_receive_address       = {address}
 wsrep_sst_method                = {sst}
 wsrep_sst_donor                 = '{donors}'
-wsrep_slave_threads             = {threads}
 wsrep_notify_cmd                = '{PROGRAM} notify'
-wsrep_provider_options          = 'gcache.size={gcache};pc.recovery=true;gmcast.time_wait={TIME_WAIT}'
-",
+wsrep_provider_options          = '{provider};pc.recovery=true;gmcast.time_wait={TIME_WAIT}'
+{extra}",
         datadir = c.datadir,
         cluster = c.cluster_name,
         node = c.node_name,
         address = host(&c.node_address),
         sst = c.sst_method.name(),
         donors = c.donors.join(","),
-        threads = c.applier_threads,
+        variables = lines(&c.variables),
+        provider = c.provider.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(";"),
+        extra = extra(&c.extra),
     )
+}
+
+fn lines(variables: &BTreeMap<String, String>) -> String {
+    variables.iter().map(|(name, value)| format!("{name:31} = {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Last, so that it counts where the charm has a value of its own.
+pub fn extra(lines: &[(String, Option<String>)]) -> String {
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|(name, value)| value.as_ref().map_or_else(|| name.clone(), |value| format!("{name:31} = {value}")))
+        .collect();
+    if lines.is_empty() { String::new() } else { format!("\n# From the option extra-config.\n{}\n", lines.join("\n")) }
 }
 
 /// The part with the state transfer's password.
@@ -138,7 +148,6 @@ fn host(address: &IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mariadb::sizing::{Use, sizing};
 
     #[test]
     fn the_group_address_names_all_members() {
@@ -150,13 +159,19 @@ mod tests {
             sst_method: SstMethod::Mariabackup,
             donors: vec!["db-1".to_owned(), "db-2".to_owned()],
             datadir: "/var/lib/mysql/data".to_owned(),
-            sizing: sizing(1 << 30, 1 << 30, Use::Testing, None),
-            applier_threads: 4,
+            variables: [("wait_timeout".to_owned(), "60".to_owned())].into(),
+            provider: [("gcache.size".to_owned(), "3".to_owned())].into(),
+            extra: vec![("performance_schema".to_owned(), None), ("sql_mode".to_owned(), Some("ANSI".to_owned()))],
         };
         let text = render(&config);
         assert!(text.contains("wsrep_cluster_address           = gcomm://10.0.0.9,10.0.0.10,[fd00::1]\n"), "{text}");
         // A comma at the end would let Galera take anybody once these are busy.
         assert!(text.contains("wsrep_sst_donor                 = 'db-1,db-2'\n"), "{text}");
+        assert!(text.contains("\nwait_timeout                    = 60\n"), "{text}");
+        assert!(text.contains("'gcache.size=3;pc.recovery=true;"), "{text}");
+        assert!(text.ends_with(
+            "\n# From the option extra-config.\nperformance_schema\nsql_mode                        = ANSI\n"
+        ));
         assert!(!text.contains("ignore_sb") && !text.contains("sst_auth"));
     }
 }

@@ -1,11 +1,13 @@
 //! Driver: the MariaDB server, its configuration, accounts and service. Returns plain types of its own.
 
 pub mod account;
+pub mod check;
 pub mod cnf;
 pub mod datadir;
 pub mod grastate;
 pub mod halfway;
 pub mod install;
+pub mod running;
 pub mod saved_view;
 pub mod service;
 pub mod sizing;

@@ -8,7 +8,7 @@ use super::sql::Session;
 use super::start::{self, Permission};
 use super::{PROGRAM, Paths, datadir, saved_view};
 use crate::host::service_manager::{self as systemd, State, Wait};
-use crate::host::{Mode, clock, file};
+use crate::host::{Command, Mode, clock, file};
 
 /// The distribution's unit.
 pub const UNIT: &str = "mariadb.service";
@@ -87,6 +87,22 @@ pub fn join(paths: &Paths) -> anyhow::Result<()> {
     start::permit(paths, &Permission::Join)?;
     systemd::enable(UNIT)?;
     systemd::start(UNIT, Wait::No).context("cannot start the server")
+}
+
+/// What the server last complained of in the journal, on one line.
+pub fn last_error() -> String {
+    let said = Command::new("journalctl")
+        .args(["--unit", UNIT, "--lines", "200", "--output", "cat", "--no-pager"])
+        .timeout(Duration::from_secs(10))
+        .run()
+        .map(|output| output.stdout_text())
+        .unwrap_or_default();
+    let complaints = said.lines().filter_map(|line| line.split_once("[ERROR] ")).map(|(_, why)| why.trim());
+    // The last one is that it is aborting; the first of the last start says why.
+    let last: Vec<&str> = complaints.collect();
+    let why =
+        last.iter().rev().find(|why| !why.contains("Aborting")).copied().unwrap_or("the server ends without a word");
+    why.chars().take(200).collect()
 }
 
 /// Stops the server cleanly and keeps it stopped, whoever asks. A clean stop lowers the cluster's quorum.

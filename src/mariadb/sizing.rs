@@ -1,5 +1,7 @@
 //! How much memory and disk the server may take: a pure function of the machine and the operator's options.
 
+use std::collections::BTreeMap;
+
 /// How the operator means the machine to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
@@ -28,27 +30,98 @@ const PER_CONNECTION: u64 = 12 * MIB;
 /// For the server itself, the agent and the system.
 const OVERHEAD: u64 = 512 * MIB;
 
+/// What an operator has asked for, over the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// How much memory the server may count on, when less than the machine's.
+    pub limit_memory: Option<u64>,
+    /// `innodb_buffer_pool_size`.
+    pub buffer_pool: Option<u64>,
+    /// `max_connections`.
+    pub max_connections: Option<u32>,
+    /// Galera's ring.
+    pub gcache: Option<u64>,
+}
+
 /// Sizes for a machine with so much memory and so large a data volume.
-pub fn sizing(memory: u64, volume: u64, use_: Use, max_connections: Option<u32>) -> Sizing {
+pub fn sizing(memory: u64, volume: u64, use_: Use, asked: Asked) -> Sizing {
     match use_ {
         Use::Testing => Sizing {
-            buffer_pool: 64 * MIB,
+            buffer_pool: asked.buffer_pool.unwrap_or(64 * MIB),
             log_file: 32 * MIB,
-            max_connections: max_connections.unwrap_or(100),
-            gcache: 32 * MIB,
+            max_connections: asked.max_connections.unwrap_or(100),
+            gcache: asked.gcache.unwrap_or(32 * MIB),
         },
         Use::Production => {
+            let memory = asked.limit_memory.map_or(memory, |limit| limit.min(memory));
             let usable = memory.saturating_sub(OVERHEAD).max(256 * MIB);
-            let buffer_pool = round_down(usable / 4 * 3, 128 * MIB).max(128 * MIB);
+            let largest = round_down(usable / 4 * 3, 128 * MIB).max(128 * MIB);
+            // Connections that were asked for come before the pool.
+            let beside = |connections: u32| usable.saturating_sub(u64::from(connections) * PER_CONNECTION);
+            let from_rules = asked
+                .max_connections
+                .map_or(largest, |connections| round_down(beside(connections), 128 * MIB).clamp(128 * MIB, largest));
+            let buffer_pool = asked.buffer_pool.unwrap_or(from_rules);
             let left = usable.saturating_sub(buffer_pool);
             let from_memory = u32::try_from(left / PER_CONNECTION).unwrap_or(u32::MAX).clamp(100, 10_000);
             Sizing {
                 buffer_pool,
                 log_file: (buffer_pool / 4).clamp(96 * MIB, 2048 * MIB).min((volume / 10).max(48 * MIB)),
-                max_connections: max_connections.unwrap_or(from_memory),
-                gcache: (volume / 10).clamp(64 * MIB, 2048 * MIB),
+                max_connections: asked.max_connections.unwrap_or(from_memory),
+                gcache: asked.gcache.unwrap_or((volume / 10).clamp(64 * MIB, 2048 * MIB)),
             }
         }
+    }
+}
+
+/// Variables that say how large the pools and caches are which all connections share.
+pub const SHARED: [&str; 5] = [
+    "innodb_buffer_pool_size",
+    "innodb_log_buffer_size",
+    "key_buffer_size",
+    "aria_pagecache_buffer_size",
+    "query_cache_size",
+];
+
+/// What a server takes of the memory, as its own variables say, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Whatever happens: the pools that it fills.
+    pub shared: u64,
+    /// For each connection, even an idle one.
+    pub idle_connection: u64,
+    /// For each connection that uses all of its buffers once.
+    pub busy_connection: u64,
+    /// How many there may be.
+    pub connections: u64,
+}
+
+impl Needs {
+    /// From all variables of a server; what is not among them counts nothing.
+    pub fn of(variables: &BTreeMap<String, String>) -> Self {
+        let sum = |names: &[&str]| -> u64 {
+            names.iter().filter_map(|name| variables.get(*name)?.parse::<u64>().ok()).fold(0, u64::saturating_add)
+        };
+        let idle_connection = sum(&["thread_stack", "net_buffer_length", "net_buffer_length"]);
+        let buffers = sum(&[
+            "sort_buffer_size",
+            "join_buffer_size",
+            "read_buffer_size",
+            "read_rnd_buffer_size",
+            "binlog_cache_size",
+            "tmp_memory_table_size",
+        ]);
+        Self {
+            shared: sum(&SHARED),
+            idle_connection,
+            busy_connection: idle_connection.saturating_add(buffers),
+            connections: sum(&["max_connections"]),
+        }
+    }
+
+    /// With every connection there, and all of them idle.
+    pub fn at_least(&self) -> u64 {
+        self.shared.saturating_add(self.connections.saturating_mul(self.idle_connection))
     }
 }
 
@@ -63,7 +136,12 @@ mod tests {
     #[test]
     fn sizes_of_common_machines() {
         let shown = |gib: u64, volume_gib: u64, max| {
-            let s = sizing(gib << 30, volume_gib << 30, Use::Production, max);
+            let s = sizing(
+                gib << 30,
+                volume_gib << 30,
+                Use::Production,
+                Asked { max_connections: max, ..Asked::default() },
+            );
             format!(
                 "pool {} log {} connections {} gcache {}",
                 s.buffer_pool / MIB,

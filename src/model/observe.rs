@@ -62,6 +62,7 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
             app: AppBag::default(),
             settings: options.as_ref().map(|o| o.cluster.clone()).map_err(Clone::clone),
             calendar: Calendar::Unknown,
+            busy: BTreeMap::new(),
         },
         me: me.clone(),
         relation: relation.clone(),

@@ -49,6 +49,7 @@ pub fn commit(model: &Model, commits: &[Commit]) -> anyhow::Result<()> {
             Commit::EndRestore(ended) => peer_data::write_ended(ended),
             Commit::ForgetEnded => peer_data::forget_ended(),
             Commit::Plan(plan) => peer_data::write_plan(plan),
+            Commit::Turn(turn) => peer_data::write_turn(turn),
             Commit::CloseRecovery => peer_data::write_recovery(None),
             Commit::CredentialsSettled { generation } => {
                 let before = model.credentials.clone().unwrap_or_default();

@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::{planned, s3};
 use crate::cluster::{self, BadSetting, MinClusterSize};
 use crate::juju::SecretUri;
+use crate::options;
 
 /// The longest name that Galera takes for a group.
 /// Source: MariaDB documentation of `wsrep_cluster_name`.
 const CLUSTER_NAME_LENGTH_MAX: usize = 32;
-/// The server's own range of `max_connections`.
-const MAX_CONNECTIONS: std::ops::RangeInclusive<i64> = 10..=100_000;
+/// What `profile-limit-memory` takes, in MB. The least is what a server and its agent run with.
+const LIMIT_MEMORY_MB: std::ops::RangeInclusive<i64> = 600..=9_999_999;
 /// A hundred years.
 const DAYS_MAX: u32 = 36_500;
 /// More members than this only slow every commit down.
@@ -26,8 +27,10 @@ pub struct Options {
     pub cluster: cluster::Settings,
     /// How much of the machine the server may take.
     pub profile: Profile,
-    /// Connections at once; `None` lets the memory decide.
-    pub max_connections: Option<u32>,
+    /// How much memory the server may count on, in bytes; `None` for all that the machine gives.
+    pub limit_memory: Option<u64>,
+    /// What the server's files say because of an option.
+    pub server: options::Chosen,
     /// A bucket for backups, or what to ask a related application for.
     pub s3: s3::Options,
     /// For whom backups are encrypted: public keys, as age takes them.
@@ -56,7 +59,9 @@ pub fn read(values: &BTreeMap<String, Value>, application: &str) -> Result<Optio
     let cluster_name = keep(&mut bad, cluster_name(values.get("cluster-name"), application));
     let min_cluster_size = keep(&mut bad, min_cluster_size(values.get("min-cluster-size")));
     let profile = keep(&mut bad, profile(values.get("profile")));
-    let max_connections = keep(&mut bad, max_connections(values.get("max-connections")));
+    let limit_memory = keep(&mut bad, limit_memory(values.get("profile-limit-memory")));
+    let to_bad = |(option, problem): options::Wrong| BadSetting { option: option.to_owned(), problem };
+    let server = options::read(values).map_err(|wrong| bad.extend(wrong.into_iter().map(to_bad))).ok();
     let restore_keep_days = keep(&mut bad, days(values.get("restore-keep-days"), "restore-keep-days", 7));
     let s3 = s3::options(values).map_err(|problems| bad.extend(problems)).ok();
     let planned = planned::read(values).map_err(|problems| bad.extend(problems)).ok();
@@ -66,7 +71,8 @@ pub fn read(values: &BTreeMap<String, Value>, application: &str) -> Result<Optio
         cluster_name,
         min_cluster_size,
         profile,
-        max_connections,
+        limit_memory,
+        server,
         restore_keep_days,
         s3,
         backup_key,
@@ -77,15 +83,18 @@ pub fn read(values: &BTreeMap<String, Value>, application: &str) -> Result<Optio
             Some(cluster_name),
             Some(min_cluster_size),
             Some(profile),
-            Some(max_connections),
+            Some(limit_memory),
+            Some(server),
             Some(restore_keep_days),
             Some(s3),
             Some(backup_key),
             Some(backup_recipients),
             Some(planned),
         ) => {
-            let cluster = cluster::Settings { cluster_name, min_cluster_size, restore_keep_days };
-            Ok(Options { cluster, profile, max_connections, s3, backup_recipients, backup_key, planned })
+            let lower_case_table_names = server.lower_case_table_names();
+            let cluster =
+                cluster::Settings { cluster_name, min_cluster_size, restore_keep_days, lower_case_table_names };
+            Ok(Options { cluster, profile, limit_memory, server, s3, backup_recipients, backup_key, planned })
         }
         _ => Err(bad),
     }
@@ -152,17 +161,15 @@ fn profile(value: Option<&Value>) -> Result<Profile, BadSetting> {
     }
 }
 
-fn max_connections(value: Option<&Value>) -> Result<Option<u32>, BadSetting> {
+fn limit_memory(value: Option<&Value>) -> Result<Option<u64>, BadSetting> {
     let value = match value {
         None | Some(Value::Null) => return Ok(None),
         Some(value) => value,
     };
     match value.as_i64() {
         Some(0) => Ok(None),
-        Some(n) if MAX_CONNECTIONS.contains(&n) => {
-            u32::try_from(n).map(Some).or_else(|_| wrong("max-connections", value, "a number"))
-        }
-        _ => wrong("max-connections", value, "0 (from the machine's memory) or a number from 10 to 100000"),
+        Some(megabytes) if LIMIT_MEMORY_MB.contains(&megabytes) => Ok(u64::try_from(megabytes).ok().map(|mb| mb << 20)),
+        _ => wrong("profile-limit-memory", value, "0 (no limit) or a number of MB from 600 to 9999999"),
     }
 }
 
@@ -216,7 +223,7 @@ mod tests {
                 options.cluster.cluster_name,
                 options.cluster.min_cluster_size,
                 options.profile,
-                options.max_connections
+                options.server.variables.get("max_connections")
             ),
             Err(bad) => bad.iter().map(|b| format!("{}: {}", b.option, b.problem)).collect::<Vec<_>>().join("\n"),
         };
@@ -232,7 +239,7 @@ mod tests {
     fn values_in_range() {
         check(
             "cluster-name: orders-eu\nmin-cluster-size: '3'\nprofile: testing\nmax-connections: 200\n",
-            "orders-eu AtLeast(3) Testing Some(200)",
+            "orders-eu AtLeast(3) Testing Some(\"200\")",
         );
     }
 
@@ -257,6 +264,6 @@ mod tests {
             "max-connections: 9\n",
             "max-connections: 9 is not 0 (from the machine's memory) or a number from 10 to 100000",
         );
-        check("max-connections: 10\n", "db Auto Production Some(10)");
+        check("max-connections: 10\n", "db Auto Production Some(\"10\")");
     }
 }

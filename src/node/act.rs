@@ -9,6 +9,7 @@ use super::live::{self, Asked};
 use super::stores::Stores;
 use super::{
     Secrets, Wanted, agent_service, bring, configure, departure, doorway, journal, last_view, observe, outage, planned,
+    turn,
 };
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step, stands_in_the_way};
 use crate::mariadb::datadir::{self, Found};
@@ -139,6 +140,8 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
         Step::DropAside(branch) => datadir::drop_aside(paths, branch.0)?,
         Step::BackUp(order) => planned::begin(paths, order, (hands.planned)()?)?,
         Step::ExpireBackups(number) => planned::begin_to_expire(paths, *number, (hands.planned)()?)?,
+        Step::Restart(number) => return turn::restart(paths, *number, hands.wanted),
+        Step::PassTurn(number) => turn::pass(paths, *number)?,
         Step::TakeBranch(branch) => {
             service::stop_idle(paths)?;
             // A unit without a copy may have waited for another history than the one that it finds there.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::live::{self, Live};
-use super::{Secrets, Wanted, journal, observe};
+use super::server_options::{self, Settings};
+use super::{Secrets, Wanted, journal, observe, turn};
 use crate::cluster::{DbInit, group_name};
-use crate::host::{Mode, file, machine};
+use crate::host::{Mode, file};
 use crate::mariadb::cnf::{self, ServerConfig, SstMethod};
-use crate::mariadb::sizing::{Sizing, sizing};
 use crate::mariadb::sql::{Session, quote_text};
-use crate::mariadb::{CNF, Paths, SECRET_CNF};
+use crate::mariadb::{CNF, Paths, SECRET_CNF, running};
 
 /// The account whose password state transfers use.
 const SST_ACCOUNT: &str = "charmed-sst";
@@ -23,26 +23,37 @@ const YOUNG_SEQNO: u64 = 1000;
 /// # Errors
 /// When the machine cannot be read or the files cannot be written.
 pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, running: bool) -> anyhow::Result<()> {
-    let memory = machine::memory_limit()?;
-    let volume = machine::disk_space(&paths.volume)?.total;
     // The volume's own: what is on another branch must not find this one.
     let branch = journal::branch(paths);
     let serving = if running { Vec::new() } else { serving(paths, wanted) };
+    let settings = turn::settings(paths, wanted)?;
+    let Settings { mut variables, provider, extra } = settings.clone();
+    let usual = match variables.remove("wsrep_sst_method").as_deref() {
+        Some("rsync") => SstMethod::Rsync,
+        _ => SstMethod::Mariabackup,
+    };
     let config = ServerConfig {
         cluster_name: group_name(&wanted.cluster_name, branch),
         node_name: cnf::node_name(&wanted.unit),
         node_address: wanted.address,
         members: members(wanted),
-        sst_method: if wanted.forming { first_copy(&serving) } else { SstMethod::Mariabackup },
+        sst_method: if wanted.forming { first_copy(&serving) } else { usual },
         // Nobody who joins at the same time as this member: it may lack the newest view, promise it in its transfer, and
         // make this member give up (docs/facts.md). Whoever serves already has every view that this join brings about.
         donors: serving.iter().map(|live| cnf::node_name(&live.unit)).collect(),
         datadir: paths.datadir().display().to_string(),
-        sizing: sizing(memory, volume, wanted.use_, wanted.max_connections),
-        applier_threads: u32::try_from(machine::cpu_count()).unwrap_or(1).saturating_mul(2).clamp(2, 32),
+        variables,
+        provider,
+        extra,
     };
     let text = cnf::render(&config);
+    // Options were checked before they came here. When the server cannot be asked now, addresses must change all the same:
+    // then nothing is known of what waits for a restart.
+    let values = if running::is_noted(paths, &text)? { None } else { as_read(paths, &text).ok() };
     file::write_atomic(CNF, text.as_bytes(), &Mode::new(0o644))?;
+    if let Some(values) = values {
+        running::note_wanted(paths, &text, values)?;
+    }
     let mut renewed = None;
     if let Some(secrets) = secrets {
         let password = secrets.accepted.get(SST_ACCOUNT).and_then(|accepted| accepted.first());
@@ -55,8 +66,11 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
     // Asked of the server only when it may not know yet: what was applied is noted behind it, not before.
     let applied = paths.state.join("applied.cnf");
     if running && (renewed.is_some() || file::read_to_string_opt(&applied)?.as_deref() != Some(text.as_str())) {
-        apply(&config.sizing, renewed.as_deref())?;
+        apply(paths, usual, renewed.as_deref())?;
         file::write_atomic(&applied, text.as_bytes(), &Mode::new(0o600))?;
+    }
+    if running {
+        turn::note_good(paths, &settings)?;
     }
     if let Some(secrets) = secrets {
         // Last: others count on it that a donor here knows the new password.
@@ -92,26 +106,28 @@ fn first_copy(serving: &[Live]) -> SstMethod {
     if young.is_some_and(|seqno| seqno < YOUNG_SEQNO) { SstMethod::Rsync } else { SstMethod::Mariabackup }
 }
 
+/// What the file says, as the server reads it. What an earlier file named and this one does not has the server's own value.
+fn as_read(paths: &Paths, text: &str) -> anyhow::Result<running::Values> {
+    let listing = server_options::ask(paths, text).context("cannot read the server's file as the server would")?;
+    let mut values = running::named(text, &listing);
+    for name in running::known(paths)? {
+        if let (false, Some(value)) = (values.contains_key(&name), listing.get(&name)) {
+            values.insert(name, value.clone());
+        }
+    }
+    Ok(values)
+}
+
 /// Brings a running server in line with its files, as far as it can change while it runs.
-fn apply(sizing: &Sizing, renewed_auth: Option<&str>) -> anyhow::Result<()> {
+fn apply(paths: &Paths, usual: SstMethod, renewed_auth: Option<&str>) -> anyhow::Result<()> {
     let mut session = Session::open(Duration::from_secs(10))?;
     let variables = session.pairs(
         "read the server's variables",
-        "SHOW GLOBAL VARIABLES WHERE Variable_name IN
-         ('max_connections', 'wsrep_sst_method', 'wsrep_sst_donor', 'innodb_buffer_pool_size')",
+        "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_sst_method', 'wsrep_sst_donor')",
     )?;
     let now = |name: &str| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).unwrap_or_default();
-    if now("max_connections") != sizing.max_connections.to_string() {
-        session.run("change max_connections", &format!("SET GLOBAL max_connections = {}", sizing.max_connections))?;
-    }
-    // The server rounds the pool up to its chunks; only a real difference is one.
-    let pool: u64 = now("innodb_buffer_pool_size").parse().unwrap_or(0);
-    if pool.abs_diff(sizing.buffer_pool) >= 128 << 20 {
-        let statement = format!("SET GLOBAL innodb_buffer_pool_size = {}", sizing.buffer_pool);
-        session.run("change innodb_buffer_pool_size", &statement)?;
-    }
-    if now("wsrep_sst_method") != SstMethod::Mariabackup.name() {
-        session.run("change wsrep_sst_method", "SET GLOBAL wsrep_sst_method = 'mariabackup'")?;
+    if now("wsrep_sst_method") != usual.name() {
+        session.run("change wsrep_sst_method", &format!("SET GLOBAL wsrep_sst_method = '{}'", usual.name()))?;
     }
     // Of those who served when this member joined, none need be there when it misses something later.
     if !now("wsrep_sst_donor").is_empty() {
@@ -120,5 +136,6 @@ fn apply(sizing: &Sizing, renewed_auth: Option<&str>) -> anyhow::Result<()> {
     if let Some(auth) = renewed_auth {
         session.run("change wsrep_sst_auth", &format!("SET GLOBAL wsrep_sst_auth = {}", quote_text(auth)))?;
     }
+    running::take_over(paths, &mut session)?;
     Ok(())
 }

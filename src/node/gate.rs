@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::cluster::ClusterUuid;
+use crate::host::file;
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::grastate::Grastate;
 use crate::mariadb::start::{self, Permission};
-use crate::mariadb::{Paths, halfway, saved_view};
+use crate::mariadb::{CNF, Paths, halfway, running, saved_view};
 
 use super::live::{self, Live};
 use super::shown::{self, Shown};
-use super::{journal, last_view};
+use super::{journal, last_view, turn};
 
 /// Runs before every start of the server.
 ///
@@ -30,7 +31,11 @@ pub fn pass(paths: &Paths) -> anyhow::Result<()> {
         saved_view::remove(paths)?;
         halfway::forget(paths)?;
     }
-    start::gate(paths)
+    start::gate(paths)?;
+    turn::note_start(paths)?;
+    // Last: only what starts is what runs.
+    let text = file::read_to_string_opt(CNF)?.unwrap_or_default();
+    Ok(running::note_start(paths, &text)?)
 }
 
 /// Whether others serve our history and will go on to do so. Then there is nothing to restore: the saved view only makes
@@ -82,7 +87,7 @@ fn joins_with_nothing(paths: &Paths) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{Mode, file};
+    use crate::host::Mode;
     use crate::mariadb::grastate;
 
     #[test]

@@ -17,8 +17,10 @@ pub mod observe;
 pub mod outage;
 pub mod planned;
 pub mod quiet;
+pub mod server_options;
 pub mod shown;
 pub mod stores;
+pub mod turn;
 pub mod work;
 
 use std::collections::BTreeMap;
@@ -26,6 +28,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::mariadb::sizing::Use;
+use crate::options::Chosen;
 
 /// What the server's files are made of: facts of Juju's side, in this machine's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +45,10 @@ pub struct Wanted {
     pub forming: bool,
     /// How much of the machine the server may take.
     pub use_: Use,
-    /// Connections at once; `None` lets the memory decide.
-    pub max_connections: Option<u32>,
+    /// How much memory the server may count on, in bytes; `None` for all that the machine gives.
+    pub limit_memory: Option<u64>,
+    /// What options say about the server.
+    pub chosen: Chosen,
 }
 
 /// Passwords by account: the current one first, then the one before while it is still accepted.

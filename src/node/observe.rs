@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{bring, journal, last_view, outage, planned};
+use super::{bring, journal, last_view, outage, planned, turn};
 use crate::cluster::{
     Answer, ClusterUuid, Epoch, Galera, Holds, Installed, LastView, LocalState, Node, Position, Server,
     TIME_TO_OBJECT_S, Volume,
@@ -41,6 +41,7 @@ pub fn observe(paths: &Paths, address: Option<IpAddr>) -> Node {
         brought: bring::observe(paths),
         making: planned::observe(paths),
         expired: planned::expired(paths),
+        turned: turn::observe(paths),
     }
 }
 

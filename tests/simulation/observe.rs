@@ -29,8 +29,10 @@ impl World {
                 cluster_name: APP.to_owned(),
                 min_cluster_size: MinClusterSize::Auto,
                 restore_keep_days: Some(1),
+                lower_case_table_names: 0,
             }),
             calendar: Calendar::Unknown,
+            busy: BTreeMap::new(),
         };
         let local = &snapshot.units[&me].local;
         let entered = snapshot.relations.get(&PEERS).is_some_and(|r| r.scope.contains(&me))
@@ -93,6 +95,7 @@ impl World {
             brought: self.brought(unit),
             making: self.making(unit),
             expired: machine.expired,
+            turned: machine.turned.clone(),
         };
         let mut o = Observation { me: unit.clone(), juju: juju.clone(), node, rivals: BTreeSet::new() };
         // Those whom a restart by force leaves behind are asked (`src/charm.rs`).

@@ -28,13 +28,15 @@ impl World {
     pub(crate) fn duration(&mut self, step: &Step) -> Ms {
         let range = match step {
             Step::Install => 5 * SECOND..25 * SECOND,
-            Step::AdoptVolume | Step::Advance(_) | Step::Expect(_) | Step::MarkInitialised(_) => 5..30,
+            Step::AdoptVolume | Step::PassTurn(_) | Step::Advance(_) | Step::Expect(_) | Step::MarkInitialised(_) => {
+                5..30
+            }
             Step::Configure => 10..100,
             Step::Join => 50..300,
             Step::SetUpAccounts | Step::RenewAccounts => 500..4 * SECOND,
             Step::SettleCredentials { .. } => 50..500,
             Step::Bootstrap { .. } => 100..2 * SECOND,
-            Step::Stop | Step::TakeBranch(_) | Step::MoveAside(_) => 500..3 * SECOND,
+            Step::Stop | Step::TakeBranch(_) | Step::MoveAside(_) | Step::Restart(_) => 500..3 * SECOND,
             Step::StopAndAnswer(_) => 500..20 * SECOND,
             Step::BringBack { .. } | Step::ForgetBrought(_) | Step::DropAside(_) => 50..500,
             Step::BackUp(_) | Step::ExpireBackups(_) => 50..500,
@@ -123,6 +125,18 @@ impl World {
             Step::ForgetBrought(_) => self.forget_brought(me),
             Step::BackUp(order) => self.back_up(me, order),
             Step::ExpireBackups(number) => self.machine(me).expired = *number,
+            Step::PassTurn(number) => self.machine(me).turned.number = *number,
+            Step::Restart(number) => {
+                if self.server(me).primary().is_none() {
+                    return Done::No("the server is not part of a primary component any more".to_owned());
+                }
+                (self.machine(me).turned.number, self.machine(me).turned.waits) = (*number, false);
+                self.stop(me);
+                let machine = self.machine(me);
+                machine.answer = None;
+                machine.permission = Some(Permission::Join);
+                self.start_server(me, 0);
+            }
             Step::DropAside(branch) => drop(self.machine(me).volume.asides.remove(branch)),
             Step::RenewAccounts => {
                 let view = self.machines[me].node().filter(|n| n.primary).and_then(|n| n.view.clone());
@@ -319,6 +333,7 @@ impl World {
             | Commit::EndRestore(_)
             | Commit::ForgetEnded
             | Commit::Plan(_)
+            | Commit::Turn(_)
             | Commit::CredentialsSettled { .. } => None,
         };
         let Some((epoch, to)) = new else {
@@ -354,6 +369,7 @@ pub(crate) fn write(context: &mut Context, commit: &Commit) {
         Commit::Restore(restore) => peer_data::write_restore(restore),
         Commit::ForgetEnded => peer_data::forget_ended(),
         Commit::Plan(plan) => peer_data::write_plan(plan),
+        Commit::Turn(turn) => peer_data::write_turn(turn),
         Commit::EndRestore(ended) => peer_data::write_ended(ended),
         Commit::CloseRecovery => peer_data::write_recovery(None),
         Commit::CredentialsSettled { generation } => {

@@ -7,7 +7,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use juju_local::model::{State, UnitName};
-use mariadb_galera::cluster::{Answer, ClusterUuid, DbInit, Epoch, Holds, JournalEntry, LastView, Position, Unit};
+use mariadb_galera::cluster::{
+    Answer, ClusterUuid, DbInit, Epoch, Holds, JournalEntry, LastView, Position, Turned, Unit,
+};
 use mariadb_galera::model::peer_data::Bag;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -130,6 +132,8 @@ pub(crate) struct Machine {
     /// The last planned backup, and the order up to which old ones were removed.
     pub(crate) making: Option<planned::Process>,
     pub(crate) expired: u32,
+    /// See `Node::turned`.
+    pub(crate) turned: Turned,
     pub(crate) pass_failed: bool,
     pub(crate) last_pass: Ms,
     /// The model's number when the engine was last asked.
@@ -390,6 +394,7 @@ impl World {
             pass_wanted: false,
             making: None,
             expired: 0,
+            turned: Turned::default(),
             pass_failed: false,
             last_pass: 0,
             polled: 0,

@@ -38,6 +38,7 @@ impl World {
             Commit::Restore(restore) => self.decided(restore),
             Commit::EndRestore(ended) => (self.app.restore, self.app.ended) = (None, Some(ended.clone())),
             Commit::ForgetEnded => self.app.ended = None,
+            Commit::Turn(turn) => self.app.turn = Some(turn.clone()),
             Commit::Plan(plan) => self.app.plan = Some(plan.clone()),
             Commit::CredentialsSettled { generation } => {
                 self.app.credentials = Credentials::Known { generation: *generation, settled: *generation };

@@ -97,6 +97,7 @@ impl World {
             | Step::ForgetBrought(_)
             | Step::DropAside(_)
             | Step::BackUp(_)
+            | Step::PassTurn(_)
             | Step::ExpireBackups(_) => true,
             Step::Bootstrap { .. }
             | Step::SetUpAccounts
@@ -108,6 +109,7 @@ impl World {
             | Step::AnswerCall(_)
             | Step::TakeBranch(_)
             | Step::MoveAside(_)
+            | Step::Restart(_)
             | Step::Leave => false,
         })
     }

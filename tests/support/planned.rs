@@ -1,7 +1,5 @@
 //! Planned backups: a calendar of so many hours, and what becomes of orders.
 
-use std::collections::BTreeMap;
-
 use mariadb_galera::cluster::{Calendar, Due, Made, Making, MakingResult, Order, Plan, Unit};
 
 use super::world::World;
@@ -13,7 +11,6 @@ const HOUR_S: u64 = 3_600;
 pub(crate) struct Schedule {
     pub(crate) every_h: u64,
     pub(crate) full_every_h: u64,
-    pub(crate) busy: BTreeMap<Unit, u64>,
 }
 
 impl World {
@@ -33,7 +30,7 @@ impl World {
             full: full_s == 0 || next(schedule.full_every_h, full_s) <= self.now_s,
             verify: self.now_s >= verified_s + 7 * 24 * HOUR_S,
             next_s: Some(next(schedule.every_h, self.now_s)),
-            busy: schedule.busy.clone(),
+            busy: self.busy.clone(),
         })
     }
 

@@ -11,6 +11,14 @@ use super::galera::{View, answers};
 use super::promise::{Planted, Promise};
 use super::world::{Machine, World};
 
+impl Machine {
+    /// Options have changed, and a running server does not take them over.
+    pub(crate) fn wait_for_a_restart(&mut self, options: &str) {
+        (self.node.turned.waits, self.node.turned.refused) = (true, None);
+        self.node.turned.options = options.to_owned();
+    }
+}
+
 impl World {
     pub(crate) fn journal(&mut self, me: &Unit) -> &mut JournalEntry {
         match &mut self.machine(me).node.journal {
@@ -101,6 +109,8 @@ impl World {
             Step::ForgetBrought(_) => self.forget_brought(me),
             Step::DropAside(branch) => self.drop_aside(me, *branch),
             Step::BackUp(order) => self.back_up(me, order),
+            Step::PassTurn(number) => self.machine(me).node.turned.number = *number,
+            Step::Restart(number) => self.restart(me, *number),
             Step::ExpireBackups(number) => self.machine(me).node.expired = *number,
             Step::RenewAccounts => self.journal(me).restored = false,
             Step::Stop | Step::Leave => {
@@ -110,6 +120,18 @@ impl World {
             Step::AnswerCall(epoch) => self.answer_call(me, *epoch),
             Step::SettleCredentials { .. } => {}
         }
+    }
+
+    /// As on a real machine: the turn is used up first, and one that cannot be used now is kept.
+    fn restart(&mut self, me: &Unit, number: u32) {
+        if self.machines[me].node.server.primary().is_none() {
+            return;
+        }
+        self.leave_group(me);
+        let machine = self.machine(me);
+        (machine.node.turned.number, machine.node.turned.waits) = (number, false);
+        (machine.may_start, machine.node.answer) = (true, None);
+        machine.start();
     }
 
     fn answer_call(&mut self, me: &Unit, epoch: Epoch) {

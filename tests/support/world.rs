@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use mariadb_galera::cluster::{
     AppBag, ClusterUuid, Decision, Epoch, Event, Holds, Installed, Journal, Juju, LastView, LocalState, MinClusterSize,
-    Node, Observation, Order, Peer, Peers, Planned, Position, Report, Server, Settings, Source, Step, Unit, Volume,
-    Word, decide, forced_call,
+    Node, Observation, Order, Peer, Peers, Planned, Position, Report, Server, Settings, Source, Step, Turned, Unit,
+    Volume, Word, decide, forced_call,
 };
 
 use super::galera::View;
@@ -71,6 +71,8 @@ pub(crate) struct World {
     pub(crate) planted: Option<Planted>,
     pub(crate) histories: u32,
     /// What the wall says.
+    /// What the leader hears of who is busy.
+    pub(crate) busy: BTreeMap<Unit, u64>,
     pub(crate) now_s: u64,
     /// Planned backups.
     pub(crate) schedule: Option<Schedule>,
@@ -131,6 +133,7 @@ impl World {
             brought: None,
             making: None,
             expired: 0,
+            turned: Turned::default(),
         };
         let machine = Machine {
             node,
@@ -178,8 +181,10 @@ impl World {
                 cluster_name: "db".to_owned(),
                 min_cluster_size: self.min.map_or(MinClusterSize::Auto, MinClusterSize::AtLeast),
                 restore_keep_days: Some(7),
+                lower_case_table_names: 0,
             }),
             calendar: self.calendar(me),
+            busy: self.busy.clone(),
         }
     }
 

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::plan::PlanText;
+use super::turn::TurnText;
 use super::{Bag, FORMAT, check_format, is_zero, json, parse};
 use crate::cluster::{
     AppBag, Cause, Credentials, Ended, Epoch, Formation, History, Plan, Position, Recovery, Replaced, Restart, Restore,
-    Source, Unit,
+    Source, Turn, Unit,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,6 +22,12 @@ struct FormationText {
     founder: String,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     former: BTreeSet<IpAddr>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    lower_case_table_names: u8,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -171,6 +178,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
                         .collect::<Result<_, _>>()?,
                     founder: f.founder.parse()?,
                     former: f.former,
+                    lower_case_table_names: f.lower_case_table_names,
                 })
             })
             .transpose()?,
@@ -225,6 +233,7 @@ pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
             problem: r.problem,
             at_s: r.at.unwrap_or(0),
         }),
+        turn: bag.get("turn").map(|text| parse::<TurnText>("turn", text)?.try_into()).transpose()?,
         plan: bag.get("plan").map(|text| parse::<PlanText>("plan", text)?.try_into()).transpose()?,
     })
 }
@@ -245,6 +254,7 @@ pub fn write_formation(formation: &Formation) -> Bag {
         members: formation.members.iter().map(|(unit, address)| (unit.to_string(), *address)).collect(),
         founder: formation.founder.to_string(),
         former: formation.former.clone(),
+        lower_case_table_names: formation.lower_case_table_names,
     };
     entry("formation", json(&text))
 }
@@ -318,6 +328,11 @@ pub fn forget_ended() -> Bag {
     entry("restored", String::new())
 }
 
+/// Whose turn it is.
+pub fn write_turn(turn: &Turn) -> Bag {
+    entry("turn", json(&TurnText::from(turn)))
+}
+
 /// Planned backups.
 pub fn write_plan(plan: &Plan) -> Bag {
     entry("plan", json(&PlanText::from(plan)))
@@ -346,6 +361,7 @@ mod tests {
             members: [("db/0".parse().unwrap(), "10.0.0.9".parse().unwrap())].into(),
             founder: "db/0".parse().unwrap(),
             former: ["10.0.0.8".parse().unwrap()].into(),
+            lower_case_table_names: 1,
         };
         let recovery = Recovery {
             epoch: Epoch(2),

@@ -5,6 +5,7 @@
 
 mod app;
 mod plan;
+mod turn;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use app::{
     CredentialsText, forget_ended, read_app, read_credentials, write_credentials, write_ended, write_formation,
-    write_history, write_plan, write_recovery, write_restore,
+    write_history, write_plan, write_recovery, write_restore, write_turn,
 };
 pub use unit::{read_peer, write_report};
 

@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::plan::MadeText;
+use super::turn::TurnedText;
 use super::{Bag, FORMAT, check_format, is_zero, json, parse};
 use crate::cluster::{
-    Answer, Bringing, Brought, DbInit, Epoch, Galera, Holds, LastView, LocalState, Peer, Position, Report, Server, Unit,
+    Answer, Bringing, Brought, DbInit, Epoch, Galera, Holds, LastView, LocalState, Peer, Position, Report, Server,
+    Turned, Unit,
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -146,6 +148,8 @@ pub fn write_report(report: &Report) -> Bag {
     bag.insert("position".to_owned(), json(&position));
     let made = report.made.as_ref().map(|made| json(&MadeText::from(made)));
     bag.insert("backup".to_owned(), made.unwrap_or_default());
+    let turned = (report.turned != Turned::default()).then(|| json(&TurnedText::from(&report.turned)));
+    bag.insert("turn".to_owned(), turned.unwrap_or_default());
     let (server, uuid) = match &report.server {
         Server::Stopped => (ServerText::Stopped, None),
         Server::Starting => (ServerText::Starting, None),
@@ -217,6 +221,12 @@ fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
         objects: Epoch(position.objects),
         brought: position.brought.map(read_brought).transpose()?,
         made: bag.get("backup").map(|text| parse::<MadeText>("backup", text)).transpose()?.map(Into::into),
+        turned: bag
+            .get("turn")
+            .map(|text| parse::<TurnedText>("turn", text))
+            .transpose()?
+            .map(Into::into)
+            .unwrap_or_default(),
     })
 }
 
@@ -291,6 +301,7 @@ mod tests {
                 stands: true,
             }),
             stalled: false,
+            turned: Turned { options: "7f".to_owned(), number: 3, waits: true, refused: Some("it ends".to_owned()) },
             credentials_seen: 2,
             objects: Epoch(7),
             made: Some(Made {

@@ -1,0 +1,178 @@
+//! Options about the server: every one of them reaches every server; what cannot be used blocks with a sentence and touches
+//! nothing.
+
+use std::collections::BTreeMap;
+
+use super::client::{OPERATOR, Writer};
+use super::model::Model;
+
+/// Option, value, the variable that shows it, and how.
+const AT_ONCE: [(&str, &str, &str, &str); 18] = [
+    ("max-connections", "137", "max_connections", "137"),
+    ("innodb-buffer-pool-size", "256M", "innodb_buffer_pool_size", "268435456"),
+    ("innodb-io-capacity", "300", "innodb_io_capacity", "300"),
+    ("innodb-flush-log-at-trx-commit", "2", "innodb_flush_log_at_trx_commit", "2"),
+    ("table-open-cache", "1234", "table_open_cache", "1234"),
+    ("wait-timeout", "601", "wait_timeout", "601"),
+    ("default-storage-engine", "aria", "default_storage_engine", "Aria"),
+    ("character-set", "latin1", "collation_server", "latin1_swedish_ci"),
+    ("time-zone", "Europe/Berlin", "time_zone", "Europe/Berlin"),
+    ("binlog-retention-days", "3", "binlog_expire_logs_seconds", "259200"),
+    ("slow-query-log", "true", "slow_query_log", "1"),
+    ("long-query-time", "0.25", "long_query_time", "0.250000"),
+    ("wsrep-slave-threads", "3", "wsrep_slave_threads", "3"),
+    ("sst-method", "rsync", "wsrep_sst_method", "rsync"),
+    ("gcs-fc-limit", "99", "wsrep_provider_options", "gcs.fc_limit = 99;"),
+    ("suspect-timeout", "PT6S", "wsrep_provider_options", "evs.suspect_timeout = PT6S;"),
+    ("inactive-timeout", "PT18S", "wsrep_provider_options", "evs.inactive_timeout = PT18S;"),
+    ("extra-config", "max_allowed_packet=32M\nsort-buffer-size = 4M", "sort_buffer_size", "4194304"),
+];
+
+/// Option, value, and what the status says.
+const REFUSED: [(&str, &str, &str); 12] = [
+    ("wait-timeout", "0", "wait-timeout: 0 is not a number from 1 to 31536000"),
+    ("gcache-size", "1M", "gcache-size: \"1M\" is not auto or a size from 32M to 16T"),
+    ("character-set", "klingon", "character-set: \"klingon\" is not a character set"),
+    ("innodb-buffer-pool-size", "900G", "innodb-buffer-pool-size: the server would take"),
+    ("suspect-timeout", "PT30S", "suspect-timeout: a member is given up"),
+    ("lower-case-table-names", "1", "lower-case-table-names: 1 cannot be taken: the cluster has formed with 0"),
+    ("extra-config", "wait_timeouts=5", "extra-config: the server refuses it: unknown variable 'wait_timeouts=5'"),
+    ("extra-config", "max_allowed_pack=32M", "extra-config: the server has no variable max_allowed_pack; did you mean"),
+    ("extra-config", "sort_buffer_size=1", "extra-config: the server refuses it: option 'sort_buffer_size'"),
+    (
+        "extra-config",
+        "wsrep_cluster_address=gcomm://",
+        "extra-config: line 1: wsrep_cluster_address is the charm's own",
+    ),
+    ("extra-config", "key_buffer_size=900G", "extra-config: key_buffer_size = 900G is more than this machine's"),
+    ("extra-config", "wait_timeout=5", "extra-config: line 1: wait_timeout has an option of its own"),
+];
+
+/// A cluster of three.
+pub(crate) fn reach_every_server(m: &Model, app: &str) {
+    m.deploy(app, 3, &[]);
+    m.one_cluster(app, 3, 300);
+    let units: Vec<String> = m.app(app).units.into_iter().map(|unit| unit.name).collect();
+    let started = m.on(&units[0], STARTED).out;
+    let names: Vec<&str> = AT_ONCE.iter().map(|(option, ..)| *option).collect();
+    let before: Vec<Vec<String>> = units.iter().map(|unit| shown(m, unit)).collect();
+
+    m.step("options that a running server takes over");
+    let set: Vec<String> = AT_ONCE.iter().map(|(option, value, ..)| format!("{option}={value}")).collect();
+    let words: Vec<&str> = ["config", app].into_iter().chain(set.iter().map(String::as_str)).collect();
+    m.juju(&words);
+    for unit in &units {
+        m.soon(&format!("all of them reach {unit}"), 60, || {
+            let missing: Vec<String> = shown(m, unit)
+                .into_iter()
+                .zip(&AT_ONCE)
+                .filter(|(now, (_, _, variable, expected))| {
+                    let of_galera = *variable == "wsrep_provider_options";
+                    if of_galera { !now.contains(expected) } else { now != expected }
+                })
+                .map(|(now, (option, ..))| format!("{option}: {}", now.chars().take(40).collect::<String>()))
+                .collect();
+            if missing.is_empty() { Ok(()) } else { Err(missing.join(", ")) }
+        });
+    }
+    m.juju(&["config", app, "--reset", &names.join(",")]);
+    for (unit, before) in units.iter().zip(&before) {
+        m.soon(&format!("reset, {unit} is as it was"), 60, || {
+            let now = shown(m, unit);
+            let other: Vec<_> = now.iter().zip(before).zip(&names).filter(|((now, then), _)| now != then).collect();
+            if other.is_empty() { Ok(()) } else { Err(format!("{other:?}").chars().take(400).collect()) }
+        });
+    }
+
+    m.step("values that cannot be used");
+    for (option, value, expected) in REFUSED {
+        m.juju(&["config", app, &format!("{option}={value}")]);
+        m.soon(&format!("{option}={value} is refused"), 60, || {
+            let shown: BTreeMap<String, String> =
+                m.app(app).units.into_iter().map(|u| (u.name, format!("{}: {}", u.workload, u.message))).collect();
+            let all = shown.values().all(|said| said.starts_with("blocked") && said.contains(expected));
+            if all { Ok(()) } else { Err(format!("{shown:?}")) }
+        });
+        m.juju(&["config", app, "--reset", option]);
+    }
+    m.one_cluster(app, 3, 60);
+
+    m.hold(m.on(&units[0], STARTED).out == started, "nothing of all this has restarted a server");
+    in_turn(m, app, &units);
+    what_does_not_start(m, app, &units);
+}
+
+/// One unit after the other, while a client writes.
+fn in_turn(m: &Model, app: &str, units: &[String]) {
+    m.step("an option that only a start takes");
+    let told = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
+    let password = told["password"].as_str().unwrap().to_owned();
+    let doors = m.app(app).units.into_iter().filter_map(|unit| unit.address).collect();
+    let writer = Writer::start_at(doors, &password, "turns");
+    let before: Vec<u64> = units.iter().map(|unit| starts(m, unit).len() as u64).collect();
+    m.juju(&["config", app, "gcache-size=48M"]);
+    m.until("every server runs with it", 180, || {
+        let missing: Vec<&String> =
+            units.iter().filter(|unit| !gcache(m, unit).contains("gcache.size = 50331648;")).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("not yet: {missing:?}")) }
+    });
+    m.one_cluster(app, units.len(), 60);
+    let written = writer.stop();
+    m.hold(written.failed.is_empty(), &format!("the writer lost nothing: {:?}", written.failed.first()));
+    m.step(&format!("  {} written, longest gap {} ms", written.acknowledged, written.longest_gap.as_millis()));
+    let mut times = Vec::new();
+    for (unit, before) in units.iter().zip(before) {
+        let starts = starts(m, unit);
+        m.hold(starts.len() as u64 == before + 1, &format!("{unit} was restarted once: {starts:?}"));
+        times.extend(starts.last().cloned());
+    }
+    m.step(&format!("  started at {times:?}"));
+}
+
+/// What the check cannot foresee: the server ends while it starts.
+fn what_does_not_start(m: &Model, app: &str, units: &[String]) {
+    m.step("a value with which the server does not start");
+    let before: usize = units.iter().map(|unit| starts(m, unit).len()).sum();
+    m.juju(&["config", app, "extra-config=innodb_data_file_path=ibdata1:900M:autoextend"]);
+    let blocked =
+        || m.app(app).units.into_iter().filter(|unit| unit.message.contains("does not start with the new options"));
+    m.until("one unit goes back to the options before, and says so", 180, || match blocked().count() {
+        1 => Ok(()),
+        other => Err(format!("{other} units say so: {:?}", m.app(app).units)),
+    });
+    let tried = blocked().next().map(|unit| unit.name);
+    let size = units.len().to_string();
+    m.soon("all of them serve", 60, || {
+        let seen: Vec<_> = units.iter().map(|unit| m.server(unit).unwrap_or_default()).collect();
+        let serves = |seen: &BTreeMap<String, String>| {
+            seen.get("wsrep_local_state_comment").is_some_and(|state| state == "Synced")
+                && seen.get("wsrep_cluster_size") == Some(&size)
+        };
+        if seen.iter().all(serves) { Ok(()) } else { Err(format!("{:?}", m.app(app).units)) }
+    });
+    let others: usize =
+        units.iter().filter(|unit| Some(*unit) != tried.as_ref()).map(|unit| starts(m, unit).len()).sum();
+    let tries: usize = units.iter().map(|unit| starts(m, unit).len()).sum::<usize>() - others;
+    m.hold(others + tries > before, &format!("only {tried:?} has tried it: {tries} starts"));
+    m.juju(&["config", app, "--reset", "extra-config"]);
+    m.one_cluster(app, units.len(), 90);
+}
+
+/// When the server was started, from the journal.
+fn starts(m: &Model, unit: &str) -> Vec<String> {
+    let ask = "journalctl --unit mariadb --output short-iso --no-pager | grep 'starting as process' | cut -d' ' -f1";
+    m.on(unit, ask).out.lines().map(ToOwned::to_owned).collect()
+}
+
+fn gcache(m: &Model, unit: &str) -> String {
+    m.sql(unit, "SELECT @@GLOBAL.wsrep_provider_options").unwrap_or_default()
+}
+
+const STARTED: &str = "systemctl show --property ExecMainStartTimestampMonotonic mariadb";
+
+/// The variables as they are now, one for each option.
+fn shown(m: &Model, unit: &str) -> Vec<String> {
+    let query: Vec<String> = AT_ONCE.iter().map(|(_, _, variable, _)| format!("SELECT @@GLOBAL.{variable}")).collect();
+    let said = m.sql(unit, &query.join("; ")).unwrap_or_default();
+    said.lines().map(ToOwned::to_owned).collect()
+}
