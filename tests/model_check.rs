@@ -2,7 +2,7 @@
 //! breadth first around the real `cluster::decide`. Each promise is checked in every state; from states picked evenly the
 //! faults end and the cluster must become healthy. Mistakes made on purpose show that the search finds them.
 //!
-//! `CHECK_SECONDS` is the time for each search (default 6). Printed: states, depth, and whether that was all of them.
+//! `CHECK_SECONDS` is the time for each search (default 5). Printed: states, depth, and whether that was all of them.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a search keeps time and stops where it fails")]
 
 #[path = "model_check/event.rs"]
@@ -270,7 +270,7 @@ impl State {
 }
 
 fn limit() -> Duration {
-    Duration::from_secs(setting("CHECK_SECONDS", 1).unwrap_or(6))
+    Duration::from_secs(setting("CHECK_SECONDS", 1).unwrap_or(5))
 }
 
 /// New units on new machines.

@@ -173,7 +173,8 @@ fn what_does_not_start(m: &Model, app: &str, units: &[String]) {
 
 /// When the server was started, from the journal.
 fn starts(m: &Model, unit: &str) -> Vec<String> {
-    let ask = "journalctl --unit mariadb --output short-iso --no-pager | grep 'Starting mariadb.service' | cut -d' ' -f1";
+    let ask =
+        "journalctl --unit mariadb --output short-iso --no-pager | grep 'Starting mariadb.service' | cut -d' ' -f1";
     m.on(unit, ask).out.lines().map(ToOwned::to_owned).collect()
 }
 

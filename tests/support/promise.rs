@@ -93,7 +93,7 @@ pub(crate) enum Planted {
     NeverPermits,
     /// Each permission to form is the first.
     EpochsStartOver,
-    /// The leader forgets whose turn it is.
+    /// Whoever hears of a turn takes it for its own.
     TurnsForAll,
     /// A server that answers is taken for a full member.
     AnswersMeansReady,

@@ -218,8 +218,8 @@ impl World {
             }
             Some(Planted::IgnoresTheView) => forget_views(&mut o),
             Some(Planted::TurnsForAll) => {
-                if let (true, Some(turn)) = (o.juju.leader, &mut o.juju.app.turn) {
-                    turn.unit = turn.unit.take().filter(|unit| unit == me);
+                if let Some(turn) = o.juju.app.turn.as_mut().filter(|turn| turn.unit.is_some()) {
+                    turn.unit = Some(me.clone());
                 }
             }
             Some(Planted::OverlooksData) => o.node.holds = Holds::Nothing,
