@@ -95,10 +95,7 @@ fn run(world: &mut World, command: &str, words: &[&str]) -> String {
             let busy = words[1].parse().unwrap();
             world.busy.insert(unit(words[0]), busy);
         }
-        // A unit learns of its options by its own hook, whenever that comes.
-        "options-change" => {
-            words[1..].iter().map(|w| unit(w)).for_each(|u| world.machine(&u).wait_for_a_restart(words[0]))
-        }
+        "options-change" => world.options += 1,
         "refuses" => {
             let turned = &mut world.machine(&unit(words[0])).node.turned;
             (turned.waits, turned.refused) = (false, Some(words[1..].join(" ")));

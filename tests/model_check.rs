@@ -2,9 +2,11 @@
 //! breadth first around the real `cluster::decide`. Each promise is checked in every state; from states picked evenly the
 //! faults end and the cluster must become healthy. Mistakes made on purpose show that the search finds them.
 //!
-//! `CHECK_SECONDS` is the time for each search (default 10). Printed: states, depth, and whether that was all of them.
+//! `CHECK_SECONDS` is the time for each search (default 5). Printed: states, depth, and whether that was all of them.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a search keeps time and stops where it fails")]
 
+#[path = "model_check/event.rs"]
+mod event;
 #[path = "model_check/healing.rs"]
 mod healing;
 #[path = "model_check/search.rs"]
@@ -13,80 +15,14 @@ mod support;
 #[path = "model_check/table.rs"]
 mod table;
 
-use std::fmt;
 use std::time::Duration;
 
+use event::Event;
 use mariadb_galera::cluster::{Holds, Journal, LastView, Server, Unit};
 use support::promise::{Planted, Promise};
 use support::setting::setting;
 use support::world::{End, World, unit};
 use table::{Checked, Planting};
-
-/// What may happen next.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Event {
-    Begin(Unit),
-    BeginStale(Unit),
-    GoOn(Unit),
-    End(Unit),
-    EndRefused(Unit),
-    Kill(Unit),
-    Leader(Unit),
-    PowerOff(Unit),
-    ShutDown(Unit),
-    PowerOn(Unit),
-    ServerDies(Unit),
-    DiskLost(Unit),
-    Cut(Unit),
-    Mend,
-    Views,
-    Transfer(Unit),
-    Apply(Unit),
-    Write(Unit),
-    Stalls(Unit),
-    ByHand(Unit),
-    Force(Unit),
-    /// By this unit, or taken back.
-    Restore(Option<Unit>),
-    Confirm,
-    Add(Unit),
-    Remove(Unit),
-    Gone(Unit),
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Begin(u) => write!(f, "{u}: a hook begins"),
-            Self::BeginStale(u) => write!(f, "{u}: a hook begins, and hears of the others what the last one heard"),
-            Self::GoOn(u) => write!(f, "{u}: the hook's next step"),
-            Self::End(u) => write!(f, "{u}: the hook ends well"),
-            Self::EndRefused(u) => write!(f, "{u}: Juju refuses what the hook wrote"),
-            Self::Kill(u) => write!(f, "{u}: the hook is killed"),
-            Self::Leader(u) => write!(f, "{u} leads"),
-            Self::PowerOff(u) => write!(f, "{u}: power off"),
-            Self::ShutDown(u) => write!(f, "{u}: the machine is shut down in order"),
-            Self::PowerOn(u) => write!(f, "{u}: power on"),
-            Self::ServerDies(u) => write!(f, "{u}: the server is killed"),
-            Self::DiskLost(u) => write!(f, "{u}: comes back with an empty disk"),
-            Self::Cut(u) => write!(f, "{u}: the network is cut"),
-            Self::Mend => write!(f, "the network is mended"),
-            Self::Views => write!(f, "views form"),
-            Self::Transfer(u) => write!(f, "{u}: has received its copy"),
-            Self::Apply(u) => write!(f, "{u}: writes reach the disk"),
-            Self::Write(u) => write!(f, "a client writes through {u}"),
-            Self::Stalls(u) => write!(f, "{u}: has waited for long"),
-            Self::ByHand(u) => write!(f, "{u}: a person restarts the cluster from here by hand"),
-            Self::Force(u) => write!(f, "{u}: a person runs bootstrap-cluster force=true"),
-            Self::Restore(Some(u)) => write!(f, "a person goes back to a backup that {u} has"),
-            Self::Restore(None) => write!(f, "a person takes the restore back"),
-            Self::Confirm => write!(f, "a person lets go of what was put aside"),
-            Self::Add(u) => write!(f, "{u} is added"),
-            Self::Remove(u) => write!(f, "{u} is removed"),
-            Self::Gone(u) => write!(f, "{u} is gone"),
-        }
-    }
-}
 
 /// How many faults of each kind a run may hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -106,6 +42,7 @@ struct Budget {
     hands: u8,
     forces: u8,
     restores: u8,
+    options: u8,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -198,6 +135,9 @@ impl State {
             events.push(Event::Mend);
         } else if left.cuts > 0 {
             events.extend(w.machines.keys().cloned().map(Event::Cut));
+        }
+        if left.options > 0 {
+            events.push(Event::Options);
         }
         if left.adds > 0 {
             let number = w.machines.keys().map(Unit::number).max().map_or(0, |n| n + 1);
@@ -311,6 +251,10 @@ impl State {
                     left.restores -= 1;
                 }
             }
+            Event::Options => {
+                left.options -= 1;
+                w.options += 1;
+            }
             Event::Add(u) => {
                 left.adds -= 1;
                 w.add(u);
@@ -326,7 +270,7 @@ impl State {
 }
 
 fn limit() -> Duration {
-    Duration::from_secs(setting("CHECK_SECONDS", 1).unwrap_or(10))
+    Duration::from_secs(setting("CHECK_SECONDS", 1).unwrap_or(5))
 }
 
 /// New units on new machines.
@@ -408,6 +352,7 @@ fn planted_mistakes_are_found() {
         (Planted::EpochsStartOver, Promise::PermissionsOnce, fresh(2, some)),
         (Planted::AnswersMeansReady, Promise::ReadyMeansReady, formed(2, Budget { power: 1, ..Budget::default() })),
         (Planted::OverlooksData, Promise::CopiesSurvive, bringing(2, some)),
+        (Planted::TurnsForAll, Promise::OneRestart, formed(3, Budget { options: 1, ..Budget::default() })),
     ] {
         planting.finds(planted, promise, start);
     }
@@ -491,6 +436,14 @@ fn three_units_stay_one_cluster() {
     checked.search(
         "formed, a person goes back to a backup while a unit is added",
         formed(2, Budget { restores: 2, adds: 1, leaders: 1, writes: 1, ..Budget::default() }),
+    );
+    checked.search(
+        "formed, options change, servers die, a moving leader",
+        formed(3, Budget { options: 1, deaths: 1, leaders: 1, kills: 1, ..Budget::default() }),
+    );
+    checked.search(
+        "formed, options change twice while units come and go",
+        formed(2, Budget { options: 2, adds: 1, removals: 1, ..Budget::default() }),
     );
     checked.search(
         "formed, units come and go",

@@ -281,7 +281,7 @@ fn promises_hold_and_everything_heals() {
         return;
     }
     let begin = Instant::now();
-    let (first, count) = (setting("FIRST", 0).unwrap_or(1), setting("SEEDS", 1).unwrap_or(2000));
+    let (first, count) = (setting("FIRST", 0).unwrap_or(1), setting("SEEDS", 1).unwrap_or(1000));
     assert!(first.checked_add(count).is_some(), "FIRST={first} SEEDS={count}: there are no such seeds");
     let mut sum = many(first, count, None);
     sum.print(begin.elapsed().as_secs_f64());

@@ -35,6 +35,14 @@ pub fn keep(paths: &Paths, view: &str) -> Result<(), FileError> {
     file::write_atomic(kept(paths), view.as_bytes(), &Mode::new(0o600)).map(drop)
 }
 
+/// Saves a view again that a clean stop has removed: for the only member of a cluster, which nobody else can be waiting for.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn put_back(paths: &Paths, view: &str) -> Result<(), FileError> {
+    file::write_atomic(saved(paths), view.as_bytes(), &Mode::owned(0o600, "mysql", "mysql")).map(drop)
+}
+
 /// Whether the saved view is one that was saved while the server was a full member. Galera rewrites the rest of the file
 /// when it restores a view: the server's own identity is another one with every start.
 pub fn is_full_members(paths: &Paths) -> bool {

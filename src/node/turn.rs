@@ -13,7 +13,7 @@ use super::server_options::{self, Settings};
 use super::{Wanted, observe as look};
 use crate::cluster::{Galera, Turned};
 use crate::host::{Mode, file};
-use crate::mariadb::{Paths, running, service};
+use crate::mariadb::{Paths, running, saved_view, service};
 
 /// A server that ended so often on its way up does not start with its file.
 const STARTS_MAX: u32 = 3;
@@ -129,7 +129,12 @@ pub fn restart(paths: &Paths, number: u32, wanted: Option<&Wanted>) -> anyhow::R
     }
     // Before anything happens: dying behind this line costs a turn, and whoever still waits gets another.
     pass(paths, number)?;
+    // The only member would look for others, and in vain: with its view saved it goes on as after a crash.
+    let view = saved_view::read(paths).filter(|_| others.is_empty() && own.size == 1);
     service::stop(paths)?;
+    if let Some(view) = view {
+        saved_view::put_back(paths, &view)?;
+    }
     service::join(paths)?;
     Ok(None)
 }

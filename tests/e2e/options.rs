@@ -100,6 +100,7 @@ pub(crate) fn reach_every_server(m: &Model, app: &str) {
     m.hold(m.on(&units[0], STARTED).out == started, "nothing of all this has restarted a server");
     in_turn(m, app, &units);
     what_does_not_start(m, app, &units);
+    alone(m);
 }
 
 /// One unit after the other, while a client writes.
@@ -127,6 +128,18 @@ fn in_turn(m: &Model, app: &str, units: &[String]) {
         times.extend(starts.last().cloned());
     }
     m.step(&format!("  started at {times:?}"));
+}
+
+/// The only member of a cluster comes back by itself.
+fn alone(m: &Model) {
+    m.step("a cluster of one");
+    m.deploy("single", 1, &[]);
+    let uuid = m.one_cluster("single", 1, 300);
+    m.juju(&["config", "single", "gcache-size=48M"]);
+    m.until("it runs with it", 60, || {
+        if gcache(m, "single/0").contains("gcache.size = 50331648;") { Ok(()) } else { Err("not yet".to_owned()) }
+    });
+    m.hold(m.one_cluster("single", 1, 30) == uuid, "it is the same cluster");
 }
 
 /// What the check cannot foresee: the server ends while it starts.
@@ -160,7 +173,8 @@ fn what_does_not_start(m: &Model, app: &str, units: &[String]) {
 
 /// When the server was started, from the journal.
 fn starts(m: &Model, unit: &str) -> Vec<String> {
-    let ask = "journalctl --unit mariadb --output short-iso --no-pager | grep 'starting as process' | cut -d' ' -f1";
+    let ask =
+        "journalctl --unit mariadb --output short-iso --no-pager | grep 'Starting mariadb.service' | cut -d' ' -f1";
     m.on(unit, ask).out.lines().map(ToOwned::to_owned).collect()
 }
 

@@ -46,7 +46,8 @@ impl State {
                 return Err(broken.clone());
             }
             let synced = w.primaries().into_values().map(|members| members.len()).max().unwrap_or(0);
-            if w == before && synced == w.machines.len() {
+            let waits = w.machines.values().any(|machine| machine.node.turned.waits);
+            if w == before && synced == w.machines.len() && !waits {
                 return Ok(());
             }
             if w != before {

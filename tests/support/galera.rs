@@ -25,6 +25,7 @@ impl Machine {
     /// The server starts with the files as they are now.
     pub(crate) fn start(&mut self) {
         self.node.server = Server::Starting;
+        self.node.turned.waits = false;
         self.group = self.named;
     }
 }
@@ -351,6 +352,7 @@ impl World {
         let machine = self.machine(unit);
         machine.queued = 0;
         machine.view = None;
+        machine.restarts = false;
         if machine.powered && machine.may_start {
             machine.start();
         } else {

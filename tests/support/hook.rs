@@ -30,6 +30,11 @@ impl Hook {
 }
 
 impl World {
+    /// What stands for the options as they are now.
+    pub(crate) fn mark(&self) -> String {
+        if self.options == 0 { String::new() } else { self.options.to_string() }
+    }
+
     /// A hook begins: Juju is asked. A stale one hears of the others what the last one heard.
     pub(crate) fn begin(&mut self, me: &Unit, stale: bool) {
         let peers = if stale { self.machines[me].heard.clone() } else { self.peers(me) };
@@ -40,6 +45,8 @@ impl World {
         let ready = now.steps.is_empty();
         let report = o.report();
         let machine = self.machine(me);
+        // A turn ends with what a hook has seen.
+        machine.restarts &= machine.node.server.synced().is_none();
         machine.heard = peers;
         machine.hook =
             Some(Hook { juju, now, next: 0, noted: false, acted: None, report, rounds: 0, overtaken: false, ready });
@@ -79,6 +86,7 @@ impl World {
             Credentials::Known { generation, .. } => machine.node.credentials_seen == generation,
             Credentials::Absent | Credentials::Unreadable(_) => true,
         };
+        let up_to_date = up_to_date && machine.node.turned.options == self.mark();
         let routine = hook.now.steps.iter().all(|step| *step == Step::Configure) && up_to_date;
         routine && hook.now.commits.is_empty() && machine.published.as_ref() == Some(&hook.report)
     }
@@ -170,6 +178,7 @@ impl World {
         }
         let mut report = hook.report;
         report.credentials_seen = self.machines[me].node.credentials_seen;
+        report.turned = self.machines[me].node.turned.clone();
         self.machine(me).published = Some(report);
     }
 }

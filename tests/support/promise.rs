@@ -12,12 +12,13 @@ pub(crate) enum Promise {
     CredentialsOnce,
     DbInitForward,
     ReadyMeansReady,
+    OneRestart,
     Forms,
     Heals,
 }
 
 impl Promise {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::OneHistory,
         Self::PermissionsOnce,
         Self::WritesSurvive,
@@ -25,6 +26,7 @@ impl Promise {
         Self::CredentialsOnce,
         Self::DbInitForward,
         Self::ReadyMeansReady,
+        Self::OneRestart,
         Self::Forms,
         Self::Heals,
     ];
@@ -40,6 +42,7 @@ impl fmt::Display for Promise {
             Self::CredentialsOnce => "credentials are made once",
             Self::DbInitForward => "db-init only moves forward",
             Self::ReadyMeansReady => "ready means ready: a full member of the one history",
+            Self::OneRestart => "one at a time is restarted for its options",
             Self::Forms => "it forms, when faults end",
             Self::Heals => "it heals, when faults end",
         })
@@ -90,6 +93,8 @@ pub(crate) enum Planted {
     NeverPermits,
     /// Each permission to form is the first.
     EpochsStartOver,
+    /// Whoever hears of a turn takes it for its own.
+    TurnsForAll,
     /// A server that answers is taken for a full member.
     AnswersMeansReady,
 }

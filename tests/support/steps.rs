@@ -4,20 +4,12 @@ use std::collections::BTreeSet;
 
 use mariadb_galera::cluster::{
     Answer, AppBag, Credentials, DbInit, Epoch, Holds, Installed, Journal, JournalEntry, LastView, LocalState,
-    Position, Server, Step, Unit, stands_in_the_way,
+    Position, Server, Step, Turned, Unit, stands_in_the_way,
 };
 
 use super::galera::{View, answers};
 use super::promise::{Planted, Promise};
 use super::world::{Machine, World};
-
-impl Machine {
-    /// Options have changed, and a running server does not take them over.
-    pub(crate) fn wait_for_a_restart(&mut self, options: &str) {
-        (self.node.turned.waits, self.node.turned.refused) = (true, None);
-        self.node.turned.options = options.to_owned();
-    }
-}
 
 impl World {
     pub(crate) fn journal(&mut self, me: &Unit) -> &mut JournalEntry {
@@ -56,6 +48,7 @@ impl World {
             }
             Step::Install => self.machine(me).node.installed = Installed::Yes,
             Step::Configure => {
+                self.read_options(me);
                 if let Credentials::Known { generation, .. } = app.credentials {
                     self.machine(me).node.credentials_seen = generation;
                 }
@@ -122,14 +115,30 @@ impl World {
         }
     }
 
-    /// As on a real machine: the turn is used up first, and one that cannot be used now is kept.
+    /// The file is written for the options as they are now; a server that runs takes them when it starts.
+    fn read_options(&mut self, me: &Unit) {
+        let mark = self.mark();
+        let turned = &mut self.machine(me).node.turned;
+        if turned.options != mark {
+            *turned = Turned { options: mark, number: turned.number, waits: true, refused: None };
+            let machine = self.machine(me);
+            machine.node.turned.waits = machine.node.server != Server::Stopped;
+        }
+    }
+
+    /// The turn is used up first. Nobody else is asked here, unlike on a real machine: the order of turns alone must do.
     fn restart(&mut self, me: &Unit, number: u32) {
         if self.machines[me].node.server.primary().is_none() {
             return;
         }
+        let away = |machine: &Machine| machine.restarts && machine.node.server.synced().is_none();
+        if let Some((other, _)) = self.machines.iter().find(|(unit, machine)| *unit != me && away(machine)) {
+            let how = format!("{me} is restarted while {other} is not back");
+            self.break_promise(Promise::OneRestart, how);
+        }
         self.leave_group(me);
         let machine = self.machine(me);
-        (machine.node.turned.number, machine.node.turned.waits) = (number, false);
+        (machine.node.turned.number, machine.restarts) = (number, true);
         (machine.may_start, machine.node.answer) = (true, None);
         machine.start();
     }

@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     /// What this unit's last hook was told of the others.
     pub(crate) heard: BTreeMap<Unit, Peer>,
     /// The hook that is running.
+    /// Restarted in its turn, and no hook has seen it back.
+    pub(crate) restarts: bool,
     pub(crate) hook: Option<Hook>,
     /// Data that was brought back, and from where.
     pub(crate) brought: Option<(Source, Beside)>,
@@ -71,6 +73,8 @@ pub(crate) struct World {
     pub(crate) planted: Option<Planted>,
     pub(crate) histories: u32,
     /// What the wall says.
+    /// How often a person has changed options that only a start takes.
+    pub(crate) options: u8,
     /// What the leader hears of who is busy.
     pub(crate) busy: BTreeMap<Unit, u64>,
     pub(crate) now_s: u64,
@@ -150,6 +154,7 @@ impl World {
             published: None,
             heard: BTreeMap::new(),
             hook: None,
+            restarts: false,
             brought: None,
             asides: BTreeMap::new(),
         };
@@ -212,6 +217,11 @@ impl World {
                 forget_views(&mut o);
             }
             Some(Planted::IgnoresTheView) => forget_views(&mut o),
+            Some(Planted::TurnsForAll) => {
+                if let Some(turn) = o.juju.app.turn.as_mut().filter(|turn| turn.unit.is_some()) {
+                    turn.unit = Some(me.clone());
+                }
+            }
             Some(Planted::OverlooksData) => o.node.holds = Holds::Nothing,
             Some(Planted::NeverStalled) => o.node.stalled = false,
             Some(Planted::NobodyObjects) => {
