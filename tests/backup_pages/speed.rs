@@ -34,6 +34,7 @@ fn speed_and_memory() {
         for _ in 0..3 {
             baseline.push(timed(|| drop(run("sh", &["-c", &line]))));
             run("sync", &[]);
+            from_disk();
             back_baseline.push(timed(|| restored_by_hand(place, &plain)));
             for (index, recipient) in [None, Some(recipient.as_str())].into_iter().enumerate() {
                 let path = place.path("bench-store");
@@ -48,6 +49,7 @@ fn speed_and_memory() {
                 (_, megabytes, peak) = (next(), next(), peak.max(next() as u64 >> 10));
                 let store = Directory::new(&path);
                 let id = Catalogue::read(&store).unwrap().entries().last().unwrap().id.clone();
+                from_disk();
                 back[index].push(timed(|| {
                     let key = recipient.map(|_| key.as_str());
                     bring_back(&store, &chain_of(&store, &id), key, &place.path("back"), &mut quiet()).unwrap();
@@ -79,13 +81,18 @@ fn speed_and_memory() {
                 &format!("restore to a running server, all checksums compared{how}, {of}"),
                 &format!("{:.1} s", mean(&back[index])),
                 &format!(
-                    "zstd -d \\| mbstream -x, prepare, start: {:.1} s, {ratio:.2} times as fast; at least as fast promised",
+                    "zstd -d \\| mbstream -x, prepare, start, also from disk: {:.1} s, {ratio:.2} times as fast; at least as fast promised",
                     mean(&back_baseline)
                 ),
                 Some(ratio >= 1.0),
             );
         }
     });
+}
+
+/// Nobody restores what was written a moment ago: neither lies in memory. Ours would not anyway, it is written past the cache.
+fn from_disk() {
+    run("sh", &["-c", "sync; echo 1 > /proc/sys/vm/drop_caches"]);
 }
 
 fn timed(work: impl FnOnce()) -> f64 {
