@@ -26,8 +26,8 @@ pub const ROUNDS_MAX: usize = 6;
 /// What was seen longer ago than this is not committed: leadership may have gone and come back since, which Juju does
 /// not show. A lease lasts 30 s at least.
 pub const COMMIT_WITHIN: Duration = Duration::from_secs(15);
-/// As long as the server waits for a restart: the turn may be this unit's own to give.
-const LOOK_AT_TURN_S: u32 = 5;
+/// As long as the server waits for a restart and this unit gives turns or has one: others hear of it by Juju.
+const LOOK_AT_TURN_S: u32 = 15;
 /// How often what keeps backups from being made is looked at again: no hook tells when a secret is granted.
 const LOOK_AT_TROUBLE_S: u32 = 60;
 
@@ -277,7 +277,9 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
     }
     let stands = &pass.observation.node;
     let trouble_again_s = pass.trouble.as_ref().map(|_| LOOK_AT_TROUBLE_S);
-    let turn_again_s = stands.turned.waits.then_some(LOOK_AT_TURN_S);
+    let turn = model.juju.app.turn.as_ref().and_then(|turn| turn.unit.as_ref());
+    let concerned = model.juju.leader || turn == Some(&model.me);
+    let turn_again_s = (stands.turned.waits && concerned).then_some(LOOK_AT_TURN_S);
     let look_again_s = match &pass.outcome {
         Outcome::Done if commits.is_empty() => {
             [pass.now.look_again_s, trouble_again_s, turn_again_s].into_iter().flatten().min()

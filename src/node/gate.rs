@@ -32,10 +32,10 @@ pub fn pass(paths: &Paths) -> anyhow::Result<()> {
         halfway::forget(paths)?;
     }
     start::gate(paths)?;
-    turn::note_start(paths)?;
-    // Last: only what starts is what runs.
-    let text = file::read_to_string_opt(CNF)?.unwrap_or_default();
-    Ok(running::note_start(paths, &text)?)
+    // Last: only what starts is what runs. A disk that is too full for a note keeps no server from starting.
+    let _counted = turn::note_start(paths);
+    let _noted = file::read_to_string_opt(CNF).and_then(|text| running::note_start(paths, &text.unwrap_or_default()));
+    Ok(())
 }
 
 /// Whether others serve our history and will go on to do so. Then there is nothing to restore: the saved view only makes

@@ -79,11 +79,14 @@ pub fn pass(paths: &Paths, number: u32) -> anyhow::Result<()> {
 pub(super) fn settings(paths: &Paths, wanted: &Wanted) -> anyhow::Result<Settings> {
     let asked = server_options::settings(paths, &wanted.chosen, wanted.use_, wanted.limit_memory)?;
     let options = server_options::mark(&wanted.chosen, wanted.use_, wanted.limit_memory);
+    // In an outage servers end on their way up whatever their options are.
+    let to_blame = read(paths).starts >= STARTS_MAX && others_serve(wanted);
     let note = change(paths, |note| {
         if note.options != options {
             (note.options, note.starts) = (options.clone(), 0);
         }
-        let unsuccessful = note.starts >= STARTS_MAX && note.good.as_ref().is_some_and(|good| *good != asked);
+        let unsuccessful =
+            to_blame && note.starts >= STARTS_MAX && note.good.as_ref().is_some_and(|good| *good != asked);
         if unsuccessful && note.refused.as_ref().is_none_or(|(of, _)| *of != options) {
             note.refused = Some((options.clone(), service::last_error()));
         }
@@ -92,6 +95,12 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted) -> anyhow::Result<Setting
         (Some((of, _)), Some(good)) if of == options => Ok(good),
         _ => Ok(asked),
     }
+}
+
+/// Whether somebody is there to join; the only member needs nobody.
+fn others_serve(wanted: &Wanted) -> bool {
+    let mut others = wanted.members.iter().filter(|address| **address != wanted.address).peekable();
+    others.peek().is_none() || others.any(|address| live::primary(*address).is_some())
 }
 
 /// The server is a full member with what its file says.
