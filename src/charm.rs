@@ -9,10 +9,12 @@ use crate::cluster::{
     Commit, Decision, Event, Level, Node, Observation, State, Status, Step, Unit, decide, judge, objecting,
 };
 use crate::host::clock::{self, Moment};
+use crate::host::owned::Edit;
 use crate::invocation::{self, HookName};
 use crate::juju::{self, log};
 use crate::mariadb::{Paths, install, running};
 use crate::model::observe::Model;
+use crate::model::peer_data::TooNew;
 use crate::model::{credentials, observe, publish, s3};
 use crate::node::act::{Hands, Outcome, act};
 use crate::node::quiet::{self, Quiet};
@@ -31,6 +33,9 @@ const LOOK_AT_TURN_S: u32 = 15;
 /// How often what keeps backups from being made is looked at again: no hook tells when a secret is granted.
 const LOOK_AT_TROUBLE_S: u32 = 60;
 
+/// For so long a status tells of an edit by hand that was put back.
+const SHOW_EDITS_FOR: Duration = Duration::from_secs(24 * 3600);
+
 /// One hook.
 ///
 /// # Errors
@@ -46,30 +51,46 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
         HookName::SecretRemove { secret, revision } => credentials::forget_revision(secret, *revision),
         HookName::Leaving => departure::begin(&paths)?,
         HookName::VolumeAttached => departure::cancel(&paths)?,
-        HookName::UpgradeCharm if agent_service::is_installed() => agent_service::install()?,
         HookName::UpgradeCharm | HookName::Ordinary(_) => {}
     }
     // Juju forgets between two hooks that this unit is leaving; the machine does not.
     let event = if departure::has_begun(&paths) { Event::Leaving } else { Event::Ordinary };
+    if event == Event::Ordinary && agent_service::renew(&paths)? {
+        log::info("another revision of the charm: its files and its node agent are in place, the server goes on");
+    }
     let me = invocation::unit_name()?;
     if *hook == HookName::Ordinary("update-status".to_owned()) && event == Event::Ordinary && nothing_new(&paths)? {
         return Ok(());
     }
     quiet::forget(&paths)?;
     let seen = Moment::now();
-    let mut model = observe::observe(&me, event)?;
+    let mut model = match observe::observe(&me, event) {
+        // A refresh to an older revision. The server goes on; Juju's retries would mend nothing.
+        Err(why) if why.is::<TooNew>() => {
+            log::error(&format!("{why:#}"));
+            publish::unit_status(&Status { level: Level::Blocked, message: format!("{why:#}") })?;
+            return Ok(());
+        }
+        seen => seen?,
+    };
     model.juju.now_s = u64::try_from(clock::now().unix_seconds()).unwrap_or(0);
     translate::calendar(&mut model);
     translate::server_options(&mut model);
     translate::busy_members(&mut model);
+    let edits = paths.owned().edits(SHOW_EDITS_FOR);
     let mut pass = pass(&paths, &model);
+    for Edit { name, kept, .. } in paths.owned().edits(SHOW_EDITS_FOR) {
+        if edits.iter().all(|known| known.kept != kept) {
+            log::warning(&format!("{name} was edited by hand and is put back; the edit is kept in {}", kept.display()));
+        }
+    }
     if seen.elapsed() > COMMIT_WITHIN {
         pass.now.commits.clear();
         pass.now.look_again_s = Some(5);
     }
     let wrote = publish(&paths, &model, &mut pass)?;
     if !wrote && pass.found_nothing_to_do() {
-        quiet::remember(&paths, &Quiet::new(model.unannounced(), &pass.observation.node))?;
+        quiet::remember(&paths, &Quiet::new(&paths, model.unannounced(), &pass.observation.node))?;
     }
     let asks = |name: &str| name.starts_with(s3::ENDPOINT) || ["config-changed", "leader-elected"].contains(&name);
     if let (HookName::Ordinary(name), Some(options), true) = (hook, &model.options, model.juju.leader) {
@@ -102,7 +123,7 @@ fn nothing_new(paths: &Paths) -> anyhow::Result<bool> {
         (juju.join(), node)
     });
     let juju = juju.map_err(|_| anyhow::anyhow!("cannot ask Juju: internal error"))??;
-    Ok(quiet.holds(&juju, &node))
+    Ok(quiet.holds(paths, &juju, &node))
 }
 
 /// What a pass came to: the last decision that was acted upon, what became of it, and how things stand now.
@@ -322,7 +343,10 @@ fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
     let proof = work::last_proof(paths).map(|ago| format!("backup verified {ago} ago"));
     let waits = running::waiting(paths).unwrap_or_default();
     let restart = (!waits.is_empty()).then(|| format!("waits for a restart: {}", waits.join(" ")));
-    let beside = [bring::in_words(paths), work::now(paths), restart, proof].into_iter().flatten();
+    let edit = paths.owned().edits(SHOW_EDITS_FOR).into_iter().next().map(|Edit { name, kept, .. }| {
+        format!("{name} was edited by hand and is put back, use juju config (the edit: {})", kept.display())
+    });
+    let beside = [bring::in_words(paths), work::now(paths), restart, proof, edit].into_iter().flatten();
     let message = beside.fold(status.message, |message, text| format!("{message}; {text}"));
     beside_trouble(Status { message, ..status }, trouble)
 }

@@ -270,6 +270,17 @@ pub fn age_opt(path: impl AsRef<Path>) -> Result<Option<Duration>> {
     Ok(Some(found.modified().ok().and_then(|time| time.elapsed().ok()).unwrap_or_default()))
 }
 
+/// Tells, without reading it, whether a file is the one that was there before, untouched; `None` when there is none.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn identity(path: impl AsRef<Path>) -> Result<Option<String>> {
+    let path = path.as_ref();
+    let Some(found) = absent_is_none(fs::metadata(path)).map_err(failed("look at", path))? else { return Ok(None) };
+    // The second time changes with every write, rename and change of mode, and nobody can set it.
+    Ok(Some(format!("{}:{}:{}.{}", found.ino(), found.size(), found.ctime(), found.ctime_nsec())))
+}
+
 /// The program that is running.
 ///
 /// # Errors

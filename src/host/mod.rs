@@ -10,6 +10,7 @@ mod direct;
 pub mod file;
 pub mod machine;
 pub mod net;
+pub mod owned;
 pub mod package;
 pub mod pipe;
 pub mod service_manager;
@@ -18,6 +19,7 @@ pub mod tree;
 
 pub use command::{Command, CommandError, Output};
 pub use file::{FileError, Mode};
+pub use owned::Owned;
 
 /// An environment variable of this process; `None` when it is unset or no UTF-8. Empty is a value: Juju sets many
 /// variables to nothing.

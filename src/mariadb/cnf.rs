@@ -61,7 +61,7 @@ const TIME_WAIT: &str = "PT1S";
 pub fn render(c: &ServerConfig) -> String {
     let members = c.members.iter().map(host).collect::<Vec<_>>().join(",");
     format!(
-        "# Written by the mariadb-galera charm; changes by hand are overwritten. Use juju config.
+        "# Written by the mariadb-galera charm; changes by hand are put back. Use juju config.
 [mysqld]
 datadir                         = {datadir}
 socket                          = {SOCKET}
@@ -125,7 +125,7 @@ pub fn extra(lines: &[(String, Option<String>)]) -> String {
 /// The part with the state transfer's password.
 pub fn render_secret(account: &str, password: &str) -> String {
     format!(
-        "# Written by the mariadb-galera charm; for the server only.
+        "# Written by the mariadb-galera charm, for the server only; changes by hand are put back.
 [mysqld]
 wsrep_sst_auth = {account}:{password}
 "

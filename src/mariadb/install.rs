@@ -63,7 +63,7 @@ pub fn install(paths: &Paths, progress: &mut dyn FnMut(&str)) -> anyhow::Result<
         file::create_dir_all_with("/etc/mysql/mariadb.conf.d", &Mode::new(0o755))?;
         let packaged =
             format!("# While the packages are installed.\n[mysqld]\ndatadir = {}\n", paths.packaged().display());
-        file::write_atomic(CNF, packaged.as_bytes(), &Mode::new(0o644))?;
+        paths.owned().write(CNF, packaged.as_bytes(), &Mode::new(0o644))?;
         package::install(&PACKAGES, progress)?;
         if installed_version()?.is_none() {
             anyhow::bail!("cannot install MariaDB: the packages are still not complete");
@@ -73,7 +73,7 @@ pub fn install(paths: &Paths, progress: &mut dyn FnMut(&str)) -> anyhow::Result<
         file::create_dir_all_with(dir, &Mode::owned(0o750, "mysql", "mysql"))?;
         file::set_owner(dir, "mysql", "mysql")?;
     }
-    service::write_drop_in()?;
+    service::write_drop_in(paths)?;
     systemd::unmask(service::UNIT)?;
     let version = installed_version()?.context("cannot tell the installed server's version")?;
     file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;

@@ -17,6 +17,8 @@ pub mod wsrep;
 
 use std::path::{Path, PathBuf};
 
+use crate::host::Owned;
+
 /// Where things are on a unit's machine.
 ///
 /// The data directory is a subdirectory of the data volume: the mount point's `lost+found` is no schema then, the
@@ -57,6 +59,11 @@ impl Paths {
     /// System tables that the package made, on the same volume, so that the founder need only rename them.
     pub fn packaged(&self) -> PathBuf {
         self.volume.join("data.packaged")
+    }
+
+    /// The files outside of these that are this charm's.
+    pub fn owned(&self) -> Owned {
+        Owned::new(&self.state)
     }
 
     /// Says whether and how the server may start; read by its gate.

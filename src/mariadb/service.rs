@@ -12,7 +12,8 @@ use crate::host::{Command, Mode, clock, file};
 
 /// The distribution's unit.
 pub const UNIT: &str = "mariadb.service";
-const DROP_IN: &str = "/etc/systemd/system/mariadb.service.d/mariadb-galera.conf";
+/// What this charm changes about it.
+pub const DROP_IN: &str = "/etc/systemd/system/mariadb.service.d/mariadb-galera.conf";
 
 /// A start that bootstraps takes a second or two; this is for a machine in trouble.
 const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(90);
@@ -28,7 +29,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(600);
 /// The drop-in's text.
 pub fn drop_in() -> String {
     format!(
-        "# Written by the mariadb-galera charm; changes by hand are overwritten.
+        "# Written by the mariadb-galera charm; changes by hand are put back.
 [Unit]
 # A member looks for the others as long as it takes.
 StartLimitIntervalSec=0
@@ -58,9 +59,9 @@ OOMScoreAdjust=-600
 ///
 /// # Errors
 /// When it cannot be written or systemd does not read it.
-pub fn write_drop_in() -> anyhow::Result<bool> {
+pub fn write_drop_in(paths: &Paths) -> anyhow::Result<bool> {
     let changed = file::create_dir_all_with("/etc/systemd/system/mariadb.service.d", &Mode::new(0o755))?
-        | file::write_atomic(DROP_IN, drop_in().as_bytes(), &Mode::new(0o644))?;
+        | paths.owned().write(DROP_IN, drop_in().as_bytes(), &Mode::new(0o644))?;
     if changed {
         systemd::daemon_reload()?;
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use anyhow::Context as _;
 
 use super::credentials::{self, Passwords};
-use super::peer_data::{self, Bag, CredentialsText};
+use super::peer_data::{self, Bag, CredentialsText, Format};
 use super::settings::{self, Options};
 use crate::cluster::{AppBag, Calendar, Event, Juju, Peers, Planned, Unit};
 use crate::invocation::{self, PEER_ENDPOINT};
@@ -23,6 +23,10 @@ pub struct Model {
     pub relation: Option<RelationId>,
     /// This unit's databag as it stands.
     pub own_bag: Bag,
+    /// The application's.
+    pub app_bag: Bag,
+    /// In which databags are written.
+    pub format: Format,
     /// All options, when they make sense.
     pub options: Option<Options>,
     /// The shared passwords, when they are at hand.
@@ -67,6 +71,8 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
         me: me.clone(),
         relation: relation.clone(),
         own_bag: Bag::new(),
+        app_bag: Bag::new(),
+        format: Format::default(),
         options: options.ok(),
         passwords: None,
         credentials: None,
@@ -86,6 +92,7 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
     });
     model.own_bag = own_bag?.context("cannot read our own databag")?;
     let app = app?.context("cannot read the application's databag")?;
+    peer_data::check_app(&app)?;
     let units = units?.context("cannot list the peers")?;
     let (bags, credentials) = std::thread::scope(|scope| {
         let credentials = scope.spawn(|| credentials::read(&app));
@@ -96,13 +103,16 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
     for (unit, bag) in units.iter().zip(bags) {
         let bag = bag?.with_context(|| format!("cannot read the databag of {unit}"))?;
         let name: Unit = unit.to_string().parse().map_err(|why: String| anyhow::anyhow!(why))?;
-        peers.insert(name, peer_data::read_peer(&bag));
+        peers.insert(name, bag);
     }
+    model.format = Format::agreed(peers.values());
+    let peers = peers.into_iter().map(|(unit, bag)| (unit, peer_data::read_peer(&bag))).collect();
     model.juju.peers = Peers::Known(peers);
     let (known, passwords, text) = credentials??;
     model.juju.app = peer_data::read_app(&app, known).map_err(|why| anyhow::anyhow!(why))?;
     model.passwords = passwords;
     model.credentials = text;
+    model.app_bag = app;
     Ok(model)
 }
 

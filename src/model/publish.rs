@@ -18,7 +18,7 @@ pub fn report(model: &Model, report: &Report) -> anyhow::Result<bool> {
     let Some(relation) = &model.relation else {
         return Ok(false);
     };
-    let changes: Bag = peer_data::write_report(report)
+    let changes: Bag = peer_data::write_report(report, model.format)
         .into_iter()
         .filter(|(key, value)| model.own_bag.get(key).map_or("", String::as_str) != value)
         .collect();
@@ -57,6 +57,7 @@ pub fn commit(model: &Model, commits: &[Commit]) -> anyhow::Result<()> {
             }
         });
     }
+    let changes = peer_data::keep_unknown(&model.app_bag, changes, model.format);
     if changes.is_empty() {
         return Ok(());
     }

@@ -62,7 +62,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
     match step {
         Step::Install => {
             install::install(paths, hands.progress)?;
-            agent_service::install()?;
+            agent_service::install(paths)?;
         }
         Step::AdoptVolume => {
             if journal::read(paths).entry().is_some() {

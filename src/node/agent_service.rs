@@ -1,20 +1,24 @@
 //! The node agent as a service: this program, copied out of the charm directory, which a refresh replaces under a
 //! running process.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 
 use crate::host::service_manager::{self as systemd, Wait};
 use crate::host::{Mode, file};
-use crate::mariadb::PROGRAM;
+use crate::mariadb::{CNF, PROGRAM, Paths, SECRET_CNF, service};
 
 const UNIT: &str = "mariadb-galera-agent.service";
 const UNIT_FILE: &str = "/etc/systemd/system/mariadb-galera-agent.service";
 /// Where people find it.
 const LINK: &str = "/usr/local/bin/mariadb-galera";
+/// Everything that this revision writes outside of the charm's own folders.
+const FILES: [&str; 4] = [CNF, SECRET_CNF, service::DROP_IN, UNIT_FILE];
 
 fn unit_file() -> String {
     format!(
-        "# Written by the mariadb-galera charm.
+        "# Written by the mariadb-galera charm; changes by hand are put back.
 [Unit]
 Description=Node agent of the mariadb-galera charm
 After=network.target
@@ -39,14 +43,12 @@ WantedBy=multi-user.target
 ///
 /// # Errors
 /// When files cannot be written or systemd refuses.
-pub fn install() -> anyhow::Result<()> {
+pub fn install(paths: &Paths) -> anyhow::Result<()> {
     file::create_dir_all_with("/usr/local/lib/mariadb-galera", &Mode::new(0o755))?;
     let program = file::current_program()?;
     let renewed = file::copy_atomic(&program, PROGRAM, &Mode::new(0o755)).context("cannot install the node agent")?;
     file::symlink_atomic(PROGRAM, LINK)?;
-    if file::write_atomic(UNIT_FILE, unit_file().as_bytes(), &Mode::new(0o644))? {
-        systemd::daemon_reload()?;
-    }
+    write_unit_file(paths)?;
     systemd::enable(UNIT)?;
     if renewed {
         systemd::restart(UNIT, Wait::No)?;
@@ -54,6 +56,48 @@ pub fn install() -> anyhow::Result<()> {
         systemd::start(UNIT, Wait::No)?;
     }
     Ok(())
+}
+
+fn write_unit_file(paths: &Paths) -> anyhow::Result<()> {
+    if paths.owned().write(UNIT_FILE, unit_file().as_bytes(), &Mode::new(0o644))? {
+        systemd::daemon_reload()?;
+    }
+    Ok(())
+}
+
+/// Puts back what somebody has edited of the services.
+///
+/// # Errors
+/// When it cannot be written, or systemd does not read it.
+pub(super) fn tidy(paths: &Paths) -> anyhow::Result<()> {
+    service::write_drop_in(paths)?;
+    write_unit_file(paths)
+}
+
+fn noted_revision(paths: &Paths) -> PathBuf {
+    paths.state.join("program-identity")
+}
+
+/// Brings what another revision of this charm has put on the machine up to date, and leaves the server alone. In whichever
+/// hook this revision runs first: in place of the failed hook of a unit in error Juju calls no upgrade-charm. Returns whether
+/// there was anything to do.
+///
+/// # Errors
+/// When files cannot be written or systemd refuses.
+pub fn renew(paths: &Paths) -> anyhow::Result<bool> {
+    if !is_installed() {
+        return Ok(false);
+    }
+    let program = file::identity(file::current_program()?)?.context("cannot find this program's own file")?;
+    if file::read_to_string_opt(noted_revision(paths))?.as_deref() == Some(&*program) {
+        return Ok(false);
+    }
+    service::write_drop_in(paths)?;
+    install(paths)?;
+    paths.owned().prune(&FILES)?;
+    file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
+    file::write_atomic(noted_revision(paths), program.as_bytes(), &Mode::new(0o600))?;
+    Ok(true)
 }
 
 /// Whether it is there.

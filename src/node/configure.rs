@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use super::live::{self, Live};
 use super::server_options::{self, Settings};
-use super::{Secrets, Wanted, journal, observe, turn};
+use super::{Secrets, Wanted, agent_service, journal, observe, turn};
 use crate::cluster::{DbInit, group_name};
 use crate::host::{Mode, file};
 use crate::mariadb::cnf::{self, ServerConfig, SstMethod};
@@ -50,16 +50,18 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
     // Options were checked before they came here. When the server cannot be asked now, addresses must change all the same:
     // then nothing is known of what waits for a restart.
     let values = if running::is_noted(paths, &text)? { None } else { as_read(paths, &text).ok() };
-    file::write_atomic(CNF, text.as_bytes(), &Mode::new(0o644))?;
+    let owned = paths.owned();
+    owned.write(CNF, text.as_bytes(), &Mode::new(0o644))?;
     if let Some(values) = values {
         running::note_wanted(paths, &text, values)?;
     }
+    agent_service::tidy(paths)?;
     let mut renewed = None;
     if let Some(secrets) = secrets {
         let password = secrets.accepted.get(SST_ACCOUNT).and_then(|accepted| accepted.first());
         let password = password.context("cannot find the state transfer's password in the cluster's secret")?;
         let text = cnf::render_secret(SST_ACCOUNT, password);
-        if file::write_atomic(SECRET_CNF, text.as_bytes(), &Mode::owned(0o640, "root", "mysql"))? {
+        if owned.write(SECRET_CNF, text.as_bytes(), &Mode::owned(0o640, "root", "mysql"))? {
             renewed = Some(format!("{SST_ACCOUNT}:{password}"));
         }
     }

@@ -21,19 +21,22 @@ pub struct Quiet {
     since: i64,
     juju: String,
     node: String,
+    /// The charm's files outside of its own folders.
+    files: String,
     /// The address that Juju told.
     pub address: Option<IpAddr>,
 }
 
 impl Quiet {
     /// From what was seen now; `juju` is what Juju changes without a hook.
-    pub fn new(juju: String, node: &Node) -> Self {
-        Self { since: clock::now().unix_seconds(), juju, node: facts(node), address: node.address }
+    pub fn new(paths: &Paths, juju: String, node: &Node) -> Self {
+        let files = paths.owned().stamp();
+        Self { since: clock::now().unix_seconds(), juju, node: facts(node), files, address: node.address }
     }
 
     /// Whether this is what is seen now.
-    pub fn holds(&self, juju: &str, node: &Node) -> bool {
-        self.juju == juju && self.node == facts(node)
+    pub fn holds(&self, paths: &Paths, juju: &str, node: &Node) -> bool {
+        self.juju == juju && self.node == facts(node) && self.files == paths.owned().stamp()
     }
 }
 
@@ -91,17 +94,21 @@ mod tests {
         let paths = Paths::under(dir.path());
         let node = observe::observe(&paths, "10.0.0.9".parse().ok());
         assert_eq!(recall(&paths), None);
-        remember(&paths, &Quiet::new("leads".to_owned(), &node)).unwrap();
+        let file = dir.path().join("server.cnf");
+        paths.owned().write(&file, b"ours", &Mode::new(0o644)).unwrap();
+        remember(&paths, &Quiet::new(&paths, "leads".to_owned(), &node)).unwrap();
         let quiet = recall(&paths).unwrap();
-        assert!(quiet.holds("leads", &node) && !quiet.holds("follows", &node));
-        assert!(!quiet.holds("leads", &Node { stalled: !node.stalled, ..node.clone() }));
+        assert!(quiet.holds(&paths, "leads", &node) && !quiet.holds(&paths, "follows", &node));
+        assert!(!quiet.holds(&paths, "leads", &Node { stalled: !node.stalled, ..node.clone() }));
 
         let long_ago = Quiet { since: quiet.since - WHOLE_LOOK_EVERY_S, ..quiet.clone() };
         remember(&paths, &long_ago).unwrap();
         assert_eq!(recall(&paths), None);
-        let tomorrow = Quiet { since: quiet.since + 86_400, ..quiet };
+        let tomorrow = Quiet { since: quiet.since + 86_400, ..quiet.clone() };
         remember(&paths, &tomorrow).unwrap();
         assert_eq!(recall(&paths), None, "a clock that was set back");
+        file::write_atomic(&file, b"by hand", &Mode::new(0o644)).unwrap();
+        assert!(!quiet.holds(&paths, "leads", &node), "somebody has edited a file");
         forget(&paths).unwrap();
         forget(&paths).unwrap();
     }

@@ -346,7 +346,7 @@ impl World {
         let now = self.seconds();
         // What the machine was at the last look; the files may hold newer passwords than they did then.
         let observation = self.observation(unit, &looked.juju);
-        let report = peer_data::write_report(&observation.report());
+        let report = peer_data::write_report(&observation.report(), peer_data::Format::default());
         if !matches!(looked.juju.peers, Peers::NotYet) {
             let own = running.context.own_bag(PEERS, false);
             let changes = running.context.buffered.relations.entry(PEERS).or_default();

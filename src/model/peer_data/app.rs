@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::format::{self, Format};
 use super::plan::PlanText;
 use super::turn::TurnText;
-use super::{Bag, FORMAT, check_format, is_zero, json, parse};
+use super::{Bag, is_zero, json, parse};
 use crate::cluster::{
     AppBag, Cause, Credentials, Ended, Epoch, Formation, History, Plan, Position, Recovery, Replaced, Restart, Restore,
     Source, Turn, Unit,
@@ -155,8 +156,8 @@ pub struct CredentialsText {
 /// Names the key that cannot be read. A bag that cannot be read must stop the hook: deciding without it could permit a
 /// second formation.
 pub fn read_app(bag: &Bag, credentials: Credentials) -> Result<AppBag, String> {
-    if let Some(format) = bag.get("format") {
-        check_format(format)?;
+    if let Some(format) = bag.get(format::FORMAT) {
+        format::check(format)?;
     }
     let formation: Option<FormationText> = bag.get("formation").map(|text| parse("formation", text)).transpose()?;
     let history: Option<HistoryText> = bag.get("history").map(|text| parse("history", text)).transpose()?;
@@ -344,7 +345,29 @@ pub fn write_credentials(credentials: &CredentialsText) -> Bag {
 }
 
 fn entry(key: &str, value: String) -> Bag {
-    Bag::from([("format".to_owned(), FORMAT.to_string()), (key.to_owned(), value)])
+    Bag::from([(key.to_owned(), value)])
+}
+
+/// Makes changes into what the leader writes: in a format that everybody reads, and with what a newer revision has written
+/// into lasting values. An older one that leads for a while must not make the others forget it.
+pub fn keep_unknown(before: &Bag, mut changes: Bag, format: Format) -> Bag {
+    for (key, after) in &mut changes {
+        let Some(before) = before.get(key) else { continue };
+        let kept = match key.as_str() {
+            "formation" => format::with_unknown::<FormationText>(before, after),
+            "history" => format::with_unknown::<HistoryText>(before, after),
+            "plan" => format::with_unknown::<PlanText>(before, after),
+            // A decision of its own each time.
+            _ => None,
+        };
+        if let Some(kept) = kept {
+            *after = kept;
+        }
+    }
+    if !changes.is_empty() {
+        changes.extend(format.entries());
+    }
+    changes
 }
 
 #[cfg(test)]
@@ -352,6 +375,23 @@ mod tests {
     use super::*;
 
     const UUID: &str = "6a1f0d52-8f2e-11ee-b9d1-0242ac120002";
+
+    #[test]
+    fn an_older_leader_keeps_what_a_newer_one_has_written() {
+        let mut history = History::first(UUID.parse().unwrap(), Epoch(1));
+        history.branch = Epoch(3);
+        let mut bag = write_history(&history);
+        let newer = bag["history"].replace("}", ",\"sealed\":[1,2]}");
+        bag.insert("history".to_owned(), newer);
+        let mut after = read_app(&bag, Credentials::Absent).unwrap().history.unwrap();
+        (after.branch, after.epoch) = (Epoch(0), Epoch(4));
+        let wrote = keep_unknown(&bag, write_history(&after), Format::default());
+        assert_eq!(wrote["history"], format!("{{\"epoch\":4,\"sealed\":[1,2],\"uuid\":\"{UUID}\"}}"));
+        assert_eq!(wrote["format"], "1");
+        let known = keep_unknown(&write_history(&history), write_history(&after), Format::default());
+        assert!(!known["history"].contains("branch"), "what this revision takes back is gone");
+        assert!(keep_unknown(&bag, Bag::new(), Format::default()).is_empty());
+    }
 
     #[test]
     fn the_leaders_word_survives_the_databag() {

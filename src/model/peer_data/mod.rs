@@ -1,9 +1,10 @@
 //! The peer databags as text, and back. The format is numbered, because old and new charm revisions talk to each other
-//! during a refresh: unknown keys are left alone, a higher number is treated as silence and named.
+//! during a refresh: unknown keys and fields are left alone, a higher number is treated as silence and named.
 //!
 //! Nothing that changes by itself (sequence numbers, sizes, view numbers) is published: every change wakes every unit.
 
 mod app;
+mod format;
 mod plan;
 mod turn;
 mod unit;
@@ -13,24 +14,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use app::{
-    CredentialsText, forget_ended, read_app, read_credentials, write_credentials, write_ended, write_formation,
-    write_history, write_plan, write_recovery, write_restore, write_turn,
+    CredentialsText, forget_ended, keep_unknown, read_app, read_credentials, write_credentials, write_ended,
+    write_formation, write_history, write_plan, write_recovery, write_restore, write_turn,
 };
+pub use format::{Format, TooNew, check_app};
 pub use unit::{read_peer, write_report};
 
 /// A databag as Juju gives it.
 pub type Bag = BTreeMap<String, String>;
-
-/// The format that we write, and the highest that we read.
-const FORMAT: u32 = 1;
-
-fn check_format(format: &str) -> Result<(), String> {
-    match format.parse::<u32>() {
-        Ok(number) if number <= FORMAT => Ok(()),
-        Ok(number) => Err(format!("format {number} is newer than this charm revision reads ({FORMAT})")),
-        Err(_) => Err(format!("cannot read format {format:?}")),
-    }
-}
 
 fn parse<'a, T: Deserialize<'a>>(key: &str, text: &'a str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|why| format!("cannot read {key}: {why}"))

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::format::{self, Format};
 use super::plan::MadeText;
 use super::turn::TurnedText;
-use super::{Bag, FORMAT, check_format, is_zero, json, parse};
+use super::{Bag, is_zero, json, parse};
 use crate::cluster::{
     Answer, Bringing, Brought, DbInit, Epoch, Galera, Holds, LastView, LocalState, Peer, Position, Report, Server,
     Turned, Unit,
@@ -102,9 +103,8 @@ enum ServerText {
 }
 
 /// This unit's report as its databag.
-pub fn write_report(report: &Report) -> Bag {
-    let mut bag = Bag::new();
-    bag.insert("format".to_owned(), FORMAT.to_string());
+pub fn write_report(report: &Report, format: Format) -> Bag {
+    let mut bag: Bag = format.entries().into_iter().chain([Format::reads()]).collect();
     bag.insert("db-init".to_owned(), report.db_init.to_string());
     let offer = report.address.map(|address| OfferText {
         address,
@@ -171,7 +171,7 @@ pub fn write_report(report: &Report) -> Bag {
 
 /// Another unit's databag as its report.
 pub fn read_peer(bag: &Bag) -> Peer {
-    let Some(format) = bag.get("format") else {
+    let Some(format) = bag.get(format::FORMAT) else {
         return Peer::Silent;
     };
     match read_report(format, bag) {
@@ -181,7 +181,7 @@ pub fn read_peer(bag: &Bag) -> Peer {
 }
 
 fn read_report(format: &str, bag: &Bag) -> Result<Report, String> {
-    check_format(format)?;
+    format::check(format)?;
     let db_init = bag.get("db-init").ok_or("db-init is missing")?;
     let db_init =
         db_init.parse().ok().and_then(DbInit::from_number).ok_or_else(|| format!("cannot read db-init {db_init:?}"))?;
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_report_survives_the_databag() {
-        match read_peer(&write_report(&report())) {
+        match read_peer(&write_report(&report(), Format::default())) {
             Peer::Said(read) => assert_eq!(read, report()),
             other @ (Peer::Silent | Peer::Garbled(_)) => panic!("{other:?}"),
         }
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_donor_is_a_full_member_also_in_an_earlier_revisions_words() {
-        let mut bag = write_report(&report());
+        let mut bag = write_report(&report(), Format::default());
         if let Some(view) = bag.get_mut("view") {
             *view = view.replace("synced", "donor");
             assert!(view.contains("donor"));
@@ -340,7 +340,7 @@ mod tests {
             (galera.seqno, galera.conf_id, galera.size) = (Some(99), Some(7), 3);
             galera.state = LocalState::Donor;
         }
-        assert_eq!(write_report(&moved), write_report(&report()));
+        assert_eq!(write_report(&moved, Format::default()), write_report(&report(), Format::default()));
     }
 
     #[test]
@@ -356,7 +356,7 @@ mod tests {
             ("db-init", "7", "cannot read db-init \"7\""),
             ("position", "{", "cannot read position: EOF while parsing an object at line 1 column 1"),
         ] {
-            let mut bag = write_report(&report());
+            let mut bag = write_report(&report(), Format::default());
             bag.insert(key.to_owned(), value.to_owned());
             match read_peer(&bag) {
                 Peer::Garbled(why) => assert_eq!(why, said),
