@@ -21,6 +21,8 @@ mod odd_data;
 mod options;
 #[path = "e2e/outage.rs"]
 mod outage;
+#[path = "e2e/refresh.rs"]
+mod refresh;
 #[path = "e2e/restore_kills.rs"]
 mod restore_kills;
 #[path = "e2e/s3.rs"]
@@ -59,6 +61,12 @@ fn cluster() {
 #[test]
 fn server_options() {
     scenario("options", |m| options::reach_every_server(m, APP));
+}
+
+/// Another revision of the charm, and back.
+#[test]
+fn revisions() {
+    scenario("refresh", |m| refresh::there_and_back(m, APP));
 }
 
 /// Backups, and back.

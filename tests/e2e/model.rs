@@ -361,7 +361,7 @@ fn juju() -> PathBuf {
 }
 
 /// The archive in CHARM, or the one that `cargo xtask pack` left at the top of the tree.
-fn charm() -> PathBuf {
+pub(crate) fn charm() -> PathBuf {
     if let Some(path) = std::env::var_os("CHARM") {
         return PathBuf::from(path);
     }
