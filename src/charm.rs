@@ -342,7 +342,8 @@ fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
     }
     let proof = work::last_proof(paths).map(|ago| format!("backup verified {ago} ago"));
     let waits = running::waiting(paths).unwrap_or_default();
-    let restart = (!waits.is_empty()).then(|| format!("waits for a restart: {}", waits.join(" ")));
+    let not_yet = turn::held(paths).map_or(String::new(), |why| format!(" (not yet: {why})"));
+    let restart = (!waits.is_empty()).then(|| format!("waits for a restart: {}{not_yet}", waits.join(" ")));
     let edit = paths.owned().edits(SHOW_EDITS_FOR).into_iter().next().map(|Edit { name, kept, .. }| {
         format!("{name} was edited by hand and is put back, use juju config (the edit: {})", kept.display())
     });

@@ -2,8 +2,8 @@
 //! members, and starts a hook pass as soon as what Juju shows is no longer true. Knows no hook tools: those answer only
 //! while a hook runs.
 
-mod busy;
 mod doubt;
+mod load;
 mod notify;
 mod pass;
 mod serve;
@@ -48,13 +48,13 @@ pub fn run() -> anyhow::Result<()> {
     serve::listen(Arc::clone(&seen))?;
     let bell = notify::Bell::listen(&paths)?;
     let runner = pass::Runner::default();
-    let (begin, mut doubt, mut busy) = (Moment::now(), doubt::Doubt::default(), busy::Busy::default());
+    let (begin, mut doubt, mut load) = (Moment::now(), doubt::Doubt::default(), load::Load::default());
     let mut last_pass = Moment::now();
     let (mut noted, mut kept) = (None, None);
     loop {
         bell.wait(LOOK_EVERY);
         let saved = saved_view::read(&paths);
-        let server = observe::server();
+        let (server, status) = observe::server_and_status();
         if let Some(view) = saved.filter(|view| kept.as_ref() != Some(view)) {
             match server.synced().map(|_| saved_view::keep(&paths, &view)) {
                 Some(Ok(())) => kept = Some(view),
@@ -67,7 +67,7 @@ pub fn run() -> anyhow::Result<()> {
         let unit = note.as_ref().map(|n| n.unit.clone()).unwrap_or_default();
         let doubted = doubt.look(begin.elapsed(), &server);
         let mut look = look(&unit, &server, expected.as_deref(), doubted);
-        look.live.busy = busy.look();
+        load.look(&paths, status.as_ref(), &mut look.live);
         // Read behind the server: it goes before its branch changes, and never is on a newer one than is told here.
         look.live.branch = journal::read(&paths).entry().map(|entry| entry.branch.0);
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = look;

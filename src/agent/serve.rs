@@ -10,7 +10,7 @@ use anyhow::Context as _;
 
 use super::{Look, Seen};
 use crate::AGENT_PORT;
-use crate::mariadb::{Paths, datadir};
+use crate::mariadb::{Paths, datadir, drain};
 use crate::node::{backups, departure, doorway, metrics};
 
 const HEAD_BYTES_MAX: usize = 8192;
@@ -57,6 +57,10 @@ fn answer(mut stream: TcpStream, seen: &Seen) {
     look.live.leaving = departure::ticket(&Paths::default());
     look.live.free_bytes = datadir::room_for_another(&Paths::default());
     doorway::tell(&Paths::default(), &mut look.live);
+    if drain::has_begun(&Paths::default()) {
+        look.live.ready = false;
+        look.ready = Err("the server is about to be stopped, use the others".to_owned());
+    }
     let head = String::from_utf8_lossy(&head);
     let (status, kind, body) = match head.split(' ').take(2).collect::<Vec<_>>()[..] {
         ["GET", "/backups"] => archive(),

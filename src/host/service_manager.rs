@@ -18,8 +18,10 @@ pub enum Wait {
 pub enum State {
     /// It runs.
     Active,
-    /// It is being started, or waits before it is started again.
+    /// It is being started.
     Activating,
+    /// It is about to be started: what runs before its own process runs, or it waits before the next try.
+    Pending,
     /// It is being stopped.
     Deactivating,
     /// It was stopped, or never started.
@@ -133,7 +135,8 @@ pub fn reset_failed(unit: &str) -> Result<(), CommandError> {
 /// # Errors
 /// When systemd cannot be asked.
 pub fn state(unit: &str) -> Result<State, CommandError> {
-    let output = systemctl(&["show", "--property=LoadState", "--property=ActiveState", unit]).run()?;
+    let words = ["LoadState", "ActiveState", "SubState"].map(|name| format!("--property={name}"));
+    let output = systemctl(&["show"]).args(words).arg(unit).run()?;
     Ok(state_in(&output.stdout_text()))
 }
 
@@ -204,7 +207,10 @@ fn state_in(shown: &str) -> State {
     match active.as_str() {
         // While it reloads its configuration it runs.
         "active" | "reloading" => State::Active,
-        "activating" => State::Activating,
+        "activating" => match property("SubState").as_str() {
+            "condition" | "start-pre" | "auto-restart" | "auto-restart-queued" => State::Pending,
+            _ => State::Activating,
+        },
         "deactivating" => State::Deactivating,
         "failed" => State::Failed,
         "inactive" if property("LoadState") == "not-found" => State::Absent,
@@ -222,6 +228,8 @@ mod tests {
         let check = |shown: &str, expected| assert_eq!(state_in(shown), expected, "{shown}");
         check("LoadState=loaded\nActiveState=active\n", State::Active);
         check("LoadState=loaded\nActiveState=activating\n", State::Activating);
+        check("LoadState=loaded\nActiveState=activating\nSubState=start\n", State::Activating);
+        check("LoadState=loaded\nActiveState=activating\nSubState=auto-restart\n", State::Pending);
         check("LoadState=not-found\nActiveState=inactive\n", State::Absent);
         check("LoadState=masked\nActiveState=inactive\n", State::Inactive);
         // A unit may have been masked, or its file removed, while it runs.

@@ -4,6 +4,7 @@ pub mod account;
 pub mod check;
 pub mod cnf;
 pub mod datadir;
+pub mod drain;
 pub mod grastate;
 pub mod halfway;
 pub mod install;

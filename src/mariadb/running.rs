@@ -120,6 +120,11 @@ pub fn known(paths: &Paths) -> Result<Vec<String>, FileError> {
     Ok(read(running_path(paths))?.map(|note| note.values.into_keys().collect()).unwrap_or_default())
 }
 
+/// What the running server was noted to have for one of them.
+pub fn value(paths: &Paths, name: &str) -> Option<String> {
+    read(running_path(paths)).ok()??.values.remove(name)
+}
+
 /// The variables that wait for the server's next start. A server of which nothing is known waits for nothing.
 ///
 /// # Errors

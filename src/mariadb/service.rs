@@ -90,6 +90,18 @@ pub fn join(paths: &Paths) -> anyhow::Result<()> {
     systemd::start(UNIT, Wait::No).context("cannot start the server")
 }
 
+/// Stops the server cleanly and lets it look for the others again. Its permission stands all the while: a machine that loses
+/// its power in between starts it by itself. `between` is done while it is stopped.
+///
+/// # Errors
+/// When it does not stop in time, or systemd refuses.
+pub fn restart(paths: &Paths, between: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    start::permit(paths, &Permission::Join)?;
+    systemd::stop(UNIT, Wait::AtMost(STOP_LIMIT)).context("cannot stop the server")?;
+    between()?;
+    join(paths)
+}
+
 /// What the server last complained of in the journal, on one line.
 pub fn last_error() -> String {
     let said = Command::new("journalctl")

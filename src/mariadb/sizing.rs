@@ -30,6 +30,9 @@ const PER_CONNECTION: u64 = 12 * MIB;
 /// For the server itself, the agent and the system.
 const OVERHEAD: u64 = 512 * MIB;
 
+/// A size that was measured is rounded up to this: a little more to write is no reason for another size.
+const RING_STEP: u64 = 256 * MIB;
+
 /// What an operator has asked for, over the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
@@ -41,6 +44,8 @@ pub struct Asked {
     pub max_connections: Option<u32>,
     /// Galera's ring.
     pub gcache: Option<u64>,
+    /// What the ring should hold at least, as was measured, when nobody has asked for a size.
+    pub gcache_measured: u64,
 }
 
 /// Sizes for a machine with so much memory and so large a data volume.
@@ -68,7 +73,11 @@ pub fn sizing(memory: u64, volume: u64, use_: Use, asked: Asked) -> Sizing {
                 buffer_pool,
                 log_file: (buffer_pool / 4).clamp(96 * MIB, 2048 * MIB).min((volume / 10).max(48 * MIB)),
                 max_connections: asked.max_connections.unwrap_or(from_memory),
-                gcache: asked.gcache.unwrap_or((volume / 10).clamp(64 * MIB, 2048 * MIB)),
+                gcache: asked.gcache.unwrap_or_else(|| {
+                    let from_rules = (volume / 10).clamp(64 * MIB, 2048 * MIB);
+                    let measured = asked.gcache_measured.div_ceil(RING_STEP).saturating_mul(RING_STEP);
+                    from_rules.max(measured.min(round_down(volume / 4, RING_STEP)))
+                }),
             }
         }
     }
@@ -153,5 +162,18 @@ mod tests {
         assert_eq!(shown(1, 1, None), "pool 384 log 96 connections 100 gcache 102");
         assert_eq!(shown(8, 50, None), "pool 5760 log 1440 connections 160 gcache 2048");
         assert_eq!(shown(64, 500, Some(900)), "pool 48768 log 2048 connections 900 gcache 2048");
+    }
+
+    #[test]
+    fn the_ring_holds_what_was_measured_within_reason() {
+        let ring = |volume_gib: u64, measured_mib: u64, asked: Option<u64>| {
+            let asked = Asked { gcache: asked, gcache_measured: measured_mib * MIB, ..Asked::default() };
+            sizing(8 << 30, volume_gib << 30, Use::Production, asked).gcache / MIB
+        };
+        assert_eq!(ring(500, 0, None), 2048);
+        assert_eq!(ring(500, 1000, None), 2048);
+        assert_eq!(ring(500, 5000, None), 5120);
+        assert_eq!(ring(10, 5000, None), 2560, "no more than a quarter of the volume");
+        assert_eq!(ring(500, 5000, Some(64 * MIB)), 64);
     }
 }

@@ -24,6 +24,8 @@ pub struct GaleraStatus {
     pub last_committed: Option<u64>,
     /// `wsrep_replicated`: write-sets that this member's clients have made since it was started.
     pub replicated: Option<u64>,
+    /// `wsrep_replicated_bytes` and `wsrep_received_bytes`: all write-sets since it was started, in bytes.
+    pub written_bytes: Option<u64>,
     /// `wsrep_local_recv_queue`: write-sets not yet applied.
     pub recv_queue: u64,
     /// `wsrep_local_cached_downto`: the lowest write-set that this member can still give to a returning one.
@@ -51,6 +53,9 @@ impl GaleraStatus {
             size: text("wsrep_cluster_size").parse().unwrap_or(0),
             last_committed: number("wsrep_last_committed"),
             replicated: number("wsrep_replicated"),
+            written_bytes: number("wsrep_replicated_bytes")
+                .zip(number("wsrep_received_bytes"))
+                .map(|(own, others)| own.saturating_add(others)),
             recv_queue: number("wsrep_local_recv_queue").unwrap_or(0),
             cached_downto: number("wsrep_local_cached_downto"),
             incoming: text("wsrep_incoming_addresses").to_owned(),

@@ -14,7 +14,7 @@ use super::{
 use crate::cluster::{Answer, DbInit, Epoch, JournalEntry, LastView, Position, Step, stands_in_the_way};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::Session;
-use crate::mariadb::{Paths, SOCKET, account, halfway, install, service};
+use crate::mariadb::{Paths, SOCKET, account, drain, halfway, install, service};
 
 /// What steps are carried out with.
 pub struct Hands<'a> {
@@ -158,7 +158,8 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
             if let Some(wanted) = hands.wanted {
                 departure::take_turn(paths, &wanted.unit, wanted.address, &wanted.members)?;
             }
-            service::stop(paths)?;
+            let _told = drain::begin(paths)?;
+            stop(paths)?;
             agent_service::stop()?;
         }
     }

@@ -26,7 +26,7 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
     // The volume's own: what is on another branch must not find this one.
     let branch = journal::branch(paths);
     let serving = if running { Vec::new() } else { serving(paths, wanted) };
-    let settings = turn::settings(paths, wanted)?;
+    let settings = turn::settings(paths, wanted, running)?;
     let Settings { mut variables, provider, extra } = settings.clone();
     let usual = match variables.remove("wsrep_sst_method").as_deref() {
         Some("rsync") => SstMethod::Rsync,

@@ -47,6 +47,15 @@ pub struct Live {
     /// Write-sets that its clients have made in the last minute, when it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy: Option<u64>,
+    /// The shortest that its receive queue was in the last few looks, in write-sets: above zero it does not keep up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u64>,
+    /// The lowest write-set that it can still give to a returning member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_downto: Option<u64>,
+    /// For how many seconds of writes, as they were in the last minute, there is room in its ring of write-sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring_s: Option<u64>,
     /// Room on its data volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,
@@ -138,6 +147,7 @@ pub fn ready(server: &Server, expected: Option<&str>) -> Result<(), String> {
 }
 
 /// An answer from another member, or what its silence is like.
+#[expect(clippy::large_enum_variant, reason = "one for each member, for a moment")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Its agent's word.

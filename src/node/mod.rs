@@ -22,6 +22,7 @@ pub mod shown;
 pub mod stores;
 pub mod turn;
 pub mod work;
+pub mod write_rate;
 
 use std::collections::BTreeMap;
 use std::fmt;

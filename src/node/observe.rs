@@ -18,7 +18,7 @@ use crate::host::{Mode, clock, file, machine};
 use crate::mariadb::datadir::{self, Found};
 use crate::mariadb::sql::{Session, SqlError};
 use crate::mariadb::wsrep::GaleraStatus;
-use crate::mariadb::{GROUP_PORT, Paths, halfway, install, saved_view, service};
+use crate::mariadb::{GROUP_PORT, Paths, halfway, install, saved_view, service, start};
 
 /// A healthy server answers in milliseconds; one that does not is described, not waited for.
 const SQL_LIMIT: Duration = Duration::from_secs(3);
@@ -91,21 +91,37 @@ fn holds(paths: &Paths) -> Holds {
     }
 }
 
-/// The local server. It is asked first: an answer makes any other question needless.
+/// The local server.
 pub fn server() -> Server {
-    let silence = match status() {
+    server_and_status().0
+}
+
+/// The local server, and what it said. It is asked first: an answer makes any other question needless.
+pub fn server_and_status() -> (Server, Option<GaleraStatus>) {
+    match status() {
         Ok(mut status) => {
             status.connected &= status.primary || listens();
-            return Server::Answers(galera(&status));
+            (Server::Answers(galera(&status)), Some(status))
         }
-        Err(why) => why,
-    };
-    match service::state() {
+        Err(why) => (without_answer(&service::state(), is_permitted(), &why.in_words()), None),
+    }
+}
+
+/// As far as can be told, somebody has permitted a start.
+fn is_permitted() -> bool {
+    !matches!(start::permission(&Paths::default()), Ok(None))
+}
+
+/// A power cut between taking the permission and stopping leaves a service that the boot starts and the gate refuses, over
+/// and over: nothing is on its way up.
+fn without_answer(state: &State, permitted: bool, silence: &str) -> Server {
+    match state {
         State::Inactive | State::Failed | State::Absent => Server::Stopped,
-        State::Activating => Server::Starting,
+        State::Pending if !permitted => Server::Stopped,
+        State::Activating | State::Pending => Server::Starting,
         State::Deactivating => Server::Silent("it is stopping".to_owned()),
         State::Other(word) => Server::Silent(format!("systemd calls it {word}")),
-        State::Active => Server::Silent(silence.in_words()),
+        State::Active => Server::Silent(silence.to_owned()),
     }
 }
 
@@ -114,11 +130,6 @@ pub fn server() -> Server {
 fn listens() -> bool {
     let refused = |ip| net::tcp_probe(ip, GROUP_PORT, Duration::from_secs(1)) == Probe::Refused;
     !(refused(IpAddr::V4(Ipv4Addr::LOCALHOST)) && refused(IpAddr::V6(Ipv6Addr::LOCALHOST)))
-}
-
-/// Write-sets of this member's own clients since its server was started; `None` when it does not say.
-pub fn replicated() -> Option<u64> {
-    status().ok()?.replicated
 }
 
 fn status() -> Result<GaleraStatus, SqlError> {
@@ -232,4 +243,16 @@ pub(super) fn note_credentials(paths: &Paths, generation: u32) -> anyhow::Result
     file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
     file::write_atomic(credentials_path(paths), generation.to_string().as_bytes(), &Mode::new(0o600))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_gate_refuses_over_and_over_is_not_on_its_way_up() {
+        assert_eq!(without_answer(&State::Pending, false, ""), Server::Stopped);
+        assert_eq!(without_answer(&State::Pending, true, ""), Server::Starting);
+        assert_eq!(without_answer(&State::Activating, false, ""), Server::Starting, "its process may run");
+    }
 }

@@ -95,7 +95,7 @@ fn write(paths: &Paths, text: &Text) -> anyhow::Result<()> {
 /// A service that has just been started may not hold the lock yet.
 fn is_at_work(paths: &Paths) -> bool {
     file::is_locked(lock_path(paths)).unwrap_or(true)
-        || systemd::state(UNIT).is_ok_and(|state| matches!(state, State::Active | State::Activating))
+        || systemd::state(UNIT).is_ok_and(|state| matches!(state, State::Active | State::Activating | State::Pending))
 }
 
 /// How far it is.

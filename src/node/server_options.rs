@@ -28,6 +28,7 @@ pub(super) fn settings(
     chosen: &Chosen,
     use_: Use,
     limit_memory: Option<u64>,
+    gcache_measured: u64,
 ) -> anyhow::Result<Settings> {
     let number = |map: &BTreeMap<&str, String>, name: &str| map.get(name).and_then(|text| text.parse::<u64>().ok());
     let asked = Asked {
@@ -35,6 +36,7 @@ pub(super) fn settings(
         buffer_pool: number(&chosen.variables, "innodb_buffer_pool_size"),
         max_connections: number(&chosen.variables, "max_connections").and_then(|n| u32::try_from(n).ok()),
         gcache: number(&chosen.provider, GCACHE),
+        gcache_measured,
     };
     let volume = machine::disk_space(&paths.volume)?.total;
     let sizes = sizing(machine::memory_limit()?, volume, use_, asked);
@@ -79,7 +81,7 @@ const GCACHE: &str = "gcache.size";
 pub fn problem(paths: &Paths, chosen: &Chosen, use_: Use, limit_memory: Option<u64>) -> Option<(&'static str, String)> {
     let version = install::noted_version(paths)?;
     // What cannot be measured or asked is no operator's mistake; whoever writes the file stumbles over it too.
-    let settings = settings(paths, chosen, use_, limit_memory).ok()?;
+    let settings = settings(paths, chosen, use_, limit_memory, 0).ok()?;
     let text = lines(&settings);
     let memory = machine::memory_limit().ok()?;
     let seen = hex(&Sha1::digest(format!("{version}\n{memory}\n{text}")));

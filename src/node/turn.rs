@@ -10,13 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use super::live::{self, Live};
 use super::server_options::{self, Settings};
-use super::{Wanted, observe as look};
+use super::{Wanted, observe as look, write_rate};
 use crate::cluster::{Galera, Turned};
-use crate::host::{Mode, file};
-use crate::mariadb::{Paths, running, saved_view, service};
+use crate::host::{Mode, clock, file};
+use crate::mariadb::{Paths, drain, running, saved_view, service};
 
 /// A server that ended so often on its way up does not start with its file.
 const STARTS_MAX: u32 = 3;
+/// What a restart is taken to last, in seconds, as long as none was measured.
+const RESTART_S: u64 = 10;
+/// The ring of write-sets lasts for half an hour of the busiest time at least.
+const RING_S_MIN: u64 = 1800;
 
 /// What is written down of turns, on the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +36,14 @@ struct Note {
     refused: Option<(String, String)>,
     /// Options under which it was a full member.
     good: Option<Settings>,
+    /// Why the turn that it has is not used yet.
+    held: Option<String>,
+    /// When the server was stopped for a turn and has not come back since, in seconds since the boot.
+    stopped_s: Option<u64>,
+    /// How long the last restart took, from its stop to a full member, in seconds.
+    took_s: Option<u64>,
+    /// How large a ring of write-sets was measured to be needed, as of the last start, in bytes.
+    ring: u64,
 }
 
 fn path(paths: &Paths) -> PathBuf {
@@ -68,7 +80,12 @@ pub fn observe(paths: &Paths) -> Turned {
 /// # Errors
 /// When that cannot be written down.
 pub fn pass(paths: &Paths, number: u32) -> anyhow::Result<()> {
-    change(paths, |note| note.number = number).map(drop)
+    change(paths, |note| (note.number, note.held) = (number, None)).map(drop)
+}
+
+/// Why this unit does not use the turn that it has, for people.
+pub fn held(paths: &Paths) -> Option<String> {
+    read(paths).held
 }
 
 /// The settings for the server's file: those that options ask for, or, where the server does not start with them, those
@@ -76,14 +93,19 @@ pub fn pass(paths: &Paths, number: u32) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When the machine cannot be measured, or nothing can be written down.
-pub(super) fn settings(paths: &Paths, wanted: &Wanted) -> anyhow::Result<Settings> {
-    let asked = server_options::settings(paths, &wanted.chosen, wanted.use_, wanted.limit_memory)?;
+pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow::Result<Settings> {
+    // What was measured is no reason for a restart: it goes along with the next one.
+    if !running || running::waiting(paths).is_ok_and(|waiting| !waiting.is_empty()) {
+        change(paths, |note| note.ring = ring(write_rate::peak(paths), note.took_s))?;
+    }
+    let ring = read(paths).ring;
+    let asked = server_options::settings(paths, &wanted.chosen, wanted.use_, wanted.limit_memory, ring)?;
     let options = server_options::mark(&wanted.chosen, wanted.use_, wanted.limit_memory);
     // In an outage servers end on their way up whatever their options are.
     let to_blame = read(paths).starts >= STARTS_MAX && others_serve(wanted);
     let note = change(paths, |note| {
         if note.options != options {
-            (note.options, note.starts) = (options.clone(), 0);
+            (note.options, note.starts, note.held) = (options.clone(), 0, None);
         }
         let unsuccessful =
             to_blame && note.starts >= STARTS_MAX && note.good.as_ref().is_some_and(|good| *good != asked);
@@ -97,6 +119,13 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted) -> anyhow::Result<Setting
     }
 }
 
+/// What the ring of write-sets should hold, in bytes: the writes of the busiest time for much longer than a restart takes,
+/// because a machine that is rebooted takes its time as well.
+fn ring(bytes_per_second: Option<u64>, took_s: Option<u64>) -> u64 {
+    let seconds = took_s.unwrap_or(0).saturating_mul(10).max(RING_S_MIN);
+    bytes_per_second.unwrap_or(0).saturating_mul(seconds)
+}
+
 /// Whether somebody is there to join; the only member needs nobody.
 fn others_serve(wanted: &Wanted) -> bool {
     let mut others = wanted.members.iter().filter(|address| **address != wanted.address).peekable();
@@ -108,9 +137,17 @@ fn others_serve(wanted: &Wanted) -> bool {
 /// # Errors
 /// When that cannot be written down.
 pub(super) fn note_good(paths: &Paths, settings: &Settings) -> anyhow::Result<()> {
-    if running::waiting(paths)?.is_empty() {
-        change(paths, |note| (note.starts, note.good) = (0, Some(settings.clone())))?;
-    }
+    let now = clock::uptime_seconds()?;
+    let waits = !running::waiting(paths)?.is_empty();
+    change(paths, |note| {
+        // A machine that was booted meanwhile says nothing about restarts.
+        if let Some(took) = note.stopped_s.take().and_then(|stopped| now.checked_sub(stopped)) {
+            note.took_s = Some(took);
+        }
+        if !waits {
+            (note.starts, note.good) = (0, Some(settings.clone()));
+        }
+    })?;
     Ok(())
 }
 
@@ -132,32 +169,47 @@ pub fn restart(paths: &Paths, number: u32, wanted: Option<&Wanted>) -> anyhow::R
     let Some(own) = server.primary() else {
         return Ok(Some("the server is not part of a primary component any more".to_owned()));
     };
-    let others: BTreeSet<IpAddr> = wanted.members.iter().copied().filter(|a| *a != wanted.address).collect();
-    if let Some(why) = somebody_lacks(own, &others) {
+    let members: BTreeSet<IpAddr> = wanted.members.iter().copied().chain([wanted.address]).collect();
+    let said = ask(&members);
+    let took_s = read(paths).took_s.unwrap_or(RESTART_S);
+    let others =
+        || said.iter().filter(|(address, _)| **address != wanted.address).filter_map(|(_, said)| said.as_ref());
+    let held = somebody_lacks(own, &said).or_else(|| full_copy_looms(own, others(), took_s));
+    if let Some(why) = held {
+        change(paths, |note| note.held = Some(why.clone()))?;
         return Ok(Some(why));
     }
     // Before anything happens: dying behind this line costs a turn, and whoever still waits gets another.
     pass(paths, number)?;
     // The only member would look for others, and in vain: with its view saved it goes on as after a crash.
-    let view = saved_view::read(paths).filter(|_| others.is_empty() && own.size == 1);
-    service::stop(paths)?;
-    if let Some(view) = view {
-        saved_view::put_back(paths, &view)?;
-    }
-    service::join(paths)?;
+    let view = saved_view::read(paths).filter(|_| members.len() == 1 && own.size == 1);
+    let _told = drain::begin(paths)?;
+    let now = clock::uptime_seconds()?;
+    change(paths, |note| note.stopped_s = Some(now))?;
+    service::restart(paths, || Ok(view.map_or(Ok(()), |view| saved_view::put_back(paths, &view))?))?;
     Ok(None)
 }
 
-/// Of the others, asked now, whoever does not serve beside us.
-fn somebody_lacks(own: &Galera, others: &BTreeSet<IpAddr>) -> Option<String> {
+/// What each of them says of itself, now.
+fn ask(members: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, Option<Live>> {
     std::thread::scope(|scope| {
-        let asked: BTreeMap<_, _> =
-            others.iter().map(|address| (address, scope.spawn(move || live::primary(*address)))).collect();
-        asked.into_iter().find_map(|(address, said)| match said.join().ok().flatten() {
-            Some(live) if serves_beside(own, &live) => None,
-            Some(live) => Some(format!("{} at {address} is {}, or sees other members", live.unit, live.state)),
-            None => Some(format!("nobody serves at {address}")),
-        })
+        let asked: Vec<_> =
+            members.iter().map(|address| (*address, scope.spawn(move || live::primary(*address)))).collect();
+        asked.into_iter().map(|(address, said)| (address, said.join().ok().flatten())).collect()
+    })
+}
+
+/// Who does not serve beside us, or does not keep up: with one member less it would fall behind further.
+fn somebody_lacks(own: &Galera, said: &BTreeMap<IpAddr, Option<Live>>) -> Option<String> {
+    said.iter().find_map(|(address, said)| match said {
+        Some(live) if !serves_beside(own, live) => {
+            Some(format!("{} at {address} is {}, or sees other members", live.unit, live.state))
+        }
+        Some(live) => live
+            .queue
+            .filter(|queue| *queue > 0)
+            .map(|queue| format!("{} at {address} has {queue} write-sets to apply", live.unit)),
+        None => Some(format!("nobody serves at {address}")),
     })
 }
 
@@ -166,9 +218,28 @@ fn serves_beside(own: &Galera, live: &Live) -> bool {
     live.is_primary() && live.ready && same
 }
 
+/// Whether no other member will still have what this one misses while it is away: then it would need a full copy.
+fn full_copy_looms<'a>(own: &Galera, others: impl Iterator<Item = &'a Live>, took_s: u64) -> Option<String> {
+    let needed_s = took_s.saturating_mul(2);
+    let next = own.seqno.unwrap_or(0).saturating_add(1);
+    let mut others = others.peekable();
+    others.peek()?;
+    // Whoever has nothing in its ring has not written since it was started, and will have what comes.
+    let reach = others.filter(|live| live.cached_downto.is_none_or(|downto| downto <= next));
+    match reach.map(|live| live.ring_s.unwrap_or(u64::MAX)).max() {
+        Some(longest) if longest >= needed_s => None,
+        longest => Some(format!(
+            "it would need a full copy afterwards: a restart takes {took_s} s, and the others keep the writes of {} s; \
+             it waits for less load, or for systemctl restart mariadb by hand",
+            longest.unwrap_or(0)
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::{LocalState, Server};
 
     fn settings_of(value: &str) -> Settings {
         Settings { variables: [("wait_timeout".to_owned(), value.to_owned())].into(), ..Settings::default() }
@@ -187,5 +258,65 @@ mod tests {
         note_good(&paths, &settings_of("1")).unwrap();
         assert_eq!((read(&paths).starts, read(&paths).good), (0, Some(settings_of("1"))));
         assert_eq!(observe(&paths).number, 4);
+    }
+
+    fn galera(seqno: u64) -> Galera {
+        Galera {
+            primary: true,
+            connected: true,
+            ready: true,
+            state: LocalState::Synced,
+            uuid: "6a1f0d52-8f2e-11ee-b9d1-0242ac120002".parse().ok(),
+            seqno: Some(seqno),
+            conf_id: Some(7),
+            size: 3,
+            view: BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn nobody_is_restarted_beside_one_who_does_not_keep_up() {
+        let own = galera(500);
+        let well = Live::from_server("db/1", &Server::Answers(own.clone()), None);
+        let said = |live: Option<Live>| somebody_lacks(&own, &[("10.0.0.2".parse().unwrap(), live)].into());
+        assert_eq!(said(Some(well.clone())), None);
+        assert_eq!(said(Some(Live { queue: Some(0), ..well.clone() })), None);
+        let behind = said(Some(Live { queue: Some(3), ..well.clone() }));
+        assert_eq!(behind.as_deref(), Some("db/1 at 10.0.0.2 has 3 write-sets to apply"));
+        let elsewhere = said(Some(Live { conf_id: Some(8), ..well.clone() }));
+        assert_eq!(elsewhere.as_deref(), Some("db/1 at 10.0.0.2 is synced, or sees other members"));
+        assert!(said(Some(Live { doubted: true, ..well })).is_some());
+        assert_eq!(said(None).as_deref(), Some("nobody serves at 10.0.0.2"));
+    }
+
+    #[test]
+    fn a_restart_that_ends_in_a_full_copy_waits() {
+        let own = galera(500);
+        let looms = |others: &[(Option<u64>, Option<u64>)], took_s| {
+            let others: Vec<Live> = others
+                .iter()
+                .map(|(cached_downto, ring_s)| Live {
+                    cached_downto: *cached_downto,
+                    ring_s: *ring_s,
+                    ..Live::default()
+                })
+                .collect();
+            full_copy_looms(&own, others.iter(), took_s)
+        };
+        assert_eq!(looms(&[], 10), None, "the only member needs nobody");
+        assert_eq!(looms(&[(Some(501), Some(20))], 10), None);
+        assert_eq!(looms(&[(None, None)], 10), None, "nobody writes");
+        assert!(looms(&[(Some(502), Some(900))], 10).is_some(), "what it misses is gone already");
+        assert!(looms(&[(Some(1), Some(19)), (Some(502), Some(900))], 10).is_some());
+        assert_eq!(looms(&[(Some(1), Some(19)), (Some(1), Some(900))], 10), None, "one who can is enough");
+        let said = looms(&[(Some(1), Some(19))], 10).unwrap();
+        assert!(said.contains("a restart takes 10 s, and the others keep the writes of 19 s"), "{said}");
+    }
+
+    #[test]
+    fn the_ring_lasts_for_the_busiest_time() {
+        assert_eq!(ring(None, Some(60)), 0);
+        assert_eq!(ring(Some(1000), None), 1_800_000);
+        assert_eq!(ring(Some(1000), Some(600)), 6_000_000);
     }
 }

@@ -79,6 +79,16 @@ impl Scene<'_> {
                 let units = self.m.app(app).units.len();
                 so(units == *count, || format!("{app} has {units} units"))
             }
+            Condition::Runs { app, text } => {
+                for unit in self.m.app(app).units {
+                    let (address, password) = self.door(&unit.name)?;
+                    let mut conn = log_in_within(address, &password, ANSWER).map_err(|why| why.to_string())?;
+                    let options: Option<String> =
+                        conn.query_first("SELECT @@GLOBAL.wsrep_provider_options").map_err(|why| why.to_string())?;
+                    so(options.is_some_and(|said| said.contains(text)), || format!("{} does not yet", unit.name))?;
+                }
+                Ok(())
+            }
             Condition::Apart(a, b) => {
                 let uuid = |app: &String| self.clusters.get(app).map(|c| c.uuid.clone()).unwrap_or_default();
                 so(uuid(a) != uuid(b), || format!("{a} and {b} are one cluster"))?;

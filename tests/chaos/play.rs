@@ -169,6 +169,11 @@ impl Scene<'_> {
                 let formation: serde_json::Value = serde_json::from_str(app_bag["formation"].as_str()?).ok()?;
                 formation["founder"].as_str().map(ToOwned::to_owned)
             }
+            "turn" => {
+                let (_, app_bag) = self.m.databags(&units().first()?.name);
+                let turn: serde_json::Value = serde_json::from_str(app_bag["turn"].as_str()?).ok()?;
+                turn["unit"].as_str().map(ToOwned::to_owned)
+            }
             "donor" => {
                 let cluster = self.clusters.get(app)?;
                 cluster

@@ -71,6 +71,8 @@ pub(crate) enum Condition {
     Gone(String),
     /// `units galera 4`
     Units { app: String, count: usize },
+    /// `runs galera: gcache.size = 50331648;`: every server says so among the provider's options.
+    Runs { app: String, text: String },
     /// `apart a b`: two clusters, and nothing of one is in the other.
     Apart(String, String),
 }
@@ -158,6 +160,7 @@ fn condition(text: &str) -> Option<Condition> {
         (["state", unit, state], None) => Condition::State { unit: one(unit), state: one(state) },
         (["refuses", unit], None) => Condition::Refuses(one(unit)),
         (["serves", unit], None) => Condition::Serves(one(unit)),
+        (["runs", app], Some(text)) => Condition::Runs { app: one(app), text },
         (["log", app], Some(text)) => Condition::Log { app: one(app), text },
         (["journal", unit, service], Some(text)) => Condition::Journal { unit: one(unit), service: one(service), text },
         (["gone", who], None) => Condition::Gone(one(who)),
