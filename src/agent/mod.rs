@@ -51,8 +51,10 @@ pub fn run() -> anyhow::Result<()> {
     let (begin, mut doubt, mut load) = (Moment::now(), doubt::Doubt::default(), load::Load::default());
     let mut last_pass = Moment::now();
     let (mut noted, mut kept) = (None, None);
+    let mut wait = LOOK_EVERY;
     loop {
-        bell.wait(LOOK_EVERY);
+        bell.wait(wait);
+        wait = LOOK_EVERY;
         let saved = saved_view::read(&paths);
         let (server, status) = observe::server_and_status();
         if let Some(view) = saved.filter(|view| kept.as_ref() != Some(view)) {
@@ -91,9 +93,17 @@ pub fn run() -> anyhow::Result<()> {
         let untrue = note.fingerprint != shown::fingerprint(&server, stalled, &work::shown(&paths));
         let waited = last_pass.elapsed();
         let due = untrue || note.look_again_s.is_some_and(|s| waited >= Duration::from_secs(u64::from(s)));
-        let gap = if runner.last_failed() { PASS_GAP_FAILED } else { PASS_GAP };
+        // Whoever comes next in a turn waits for this one.
+        let arrived = server.synced().is_some() && !shown::shows_synced(&note.fingerprint);
+        let gap = match (runner.last_failed(), arrived) {
+            (true, _) => PASS_GAP_FAILED,
+            (false, true) => Duration::ZERO,
+            (false, false) => PASS_GAP,
+        };
         if due && waited >= gap && runner.start(&note) {
             last_pass = Moment::now();
+        } else if due {
+            wait = gap.saturating_sub(waited).clamp(Duration::from_millis(100), LOOK_EVERY);
         }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::sql::Session;
 use super::start::{self, Permission};
 use super::{PROGRAM, Paths, datadir, saved_view};
-use crate::host::service_manager::{self as systemd, State, Wait};
+use crate::host::service_manager::{self as systemd, Enablement, State, Wait};
 use crate::host::{Command, Mode, clock, file};
 
 /// The distribution's unit.
@@ -76,7 +76,7 @@ pub fn bootstrap(paths: &Paths, epoch: u32, from: Option<(String, u64)>) -> anyh
     // Nothing may be on its way up beside it.
     stop_idle(paths)?;
     start::permit(paths, &Permission::Bootstrap { epoch, from })?;
-    systemd::enable(UNIT)?;
+    enable()?;
     systemd::start(UNIT, Wait::AtMost(BOOTSTRAP_LIMIT)).context("cannot start the server as the first of the cluster")
 }
 
@@ -99,7 +99,16 @@ pub fn restart(paths: &Paths, between: impl FnOnce() -> anyhow::Result<()>) -> a
     start::permit(paths, &Permission::Join)?;
     systemd::stop(UNIT, Wait::AtMost(STOP_LIMIT)).context("cannot stop the server")?;
     between()?;
-    join(paths)
+    systemd::start(UNIT, Wait::No).context("cannot start the server")
+}
+
+/// A unit that is enabled is left alone: to enable it again takes the distribution's tools half a second, because the server
+/// has a script of the older kind as well.
+fn enable() -> anyhow::Result<()> {
+    if systemd::enablement(UNIT)? != Enablement::Enabled {
+        systemd::enable(UNIT)?;
+    }
+    Ok(())
 }
 
 /// What the server last complained of in the journal, on one line.

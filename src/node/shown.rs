@@ -60,6 +60,11 @@ pub fn fingerprint(server: &Server, stalled: bool, beside: &str) -> String {
     format!("{} {size} {view} {uuid} stalled={stalled} {beside}", live::word(server))
 }
 
+/// Whether a full member was shown.
+pub fn shows_synced(fingerprint: &str) -> bool {
+    ["synced", "donor"].iter().any(|word| fingerprint.split(' ').next() == Some(word))
+}
+
 /// Leaves the note.
 ///
 /// # Errors
