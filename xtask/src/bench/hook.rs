@@ -121,12 +121,14 @@ fn ops_charm() -> anyhow::Result<std::path::PathBuf> {
     archive::pack(&folder)
 }
 
-fn median(times: &mut [u64]) -> u64 {
+/// The middle one.
+pub(crate) fn median(times: &mut [u64]) -> u64 {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-fn milliseconds(microseconds: u64) -> String {
+/// For people, from microseconds.
+pub(crate) fn milliseconds(microseconds: u64) -> String {
     format!("{}.{} ms", microseconds / 1000, microseconds / 100 % 10)
 }
 

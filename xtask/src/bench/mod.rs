@@ -5,7 +5,9 @@ mod backups;
 mod formation;
 mod hook;
 mod hooks_count;
+mod load;
 mod model;
+mod options;
 mod recovery;
 mod search;
 mod size;
@@ -43,6 +45,8 @@ enum Section {
     Recovery,
     /// Making backups and bringing them back, and what clients notice of it
     Backups,
+    /// Changing options: a rolling restart under load, and a change that changes nothing
+    Options,
     /// How fast the model check and the simulation are
     Search,
 }
@@ -73,6 +77,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
             Section::HooksCount => hooks_count::measure(),
             Section::Recovery => recovery::measure(),
             Section::Backups => backups::measure(),
+            Section::Options => options::measure(),
             Section::Search => search::measure(),
         };
         rows.extend(measured.with_context(|| format!("cannot measure {section:?}"))?);
