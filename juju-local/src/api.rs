@@ -171,12 +171,18 @@ pub enum Fault {
         /// One or more units
         #[arg(required = true)]
         units: Vec<String>,
+        /// With another address, as after a new lease
+        #[arg(long)]
+        new_address: bool,
     },
     /// Shut down in order and start again, all of them at once
     Reboot {
         /// One or more units
         #[arg(required = true)]
         units: Vec<String>,
+        /// With another address, as after a new lease
+        #[arg(long)]
+        new_address: bool,
     },
     /// Move the leadership
     Leadership {

@@ -62,6 +62,8 @@ pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
     anybody: Arc<Mutex<Since>>,
     writers: BTreeMap<String, JoinHandle<Known>>,
+    /// Where units are: machines may come back with another address.
+    doors: Arc<Mutex<BTreeMap<String, IpAddr>>>,
 }
 
 impl Clients {
@@ -73,16 +75,21 @@ impl Clients {
             stop: Arc::default(),
             anybody: Arc::new(Mutex::new(Since::new())),
             writers: BTreeMap::new(),
+            doors: Arc::default(),
         }
     }
 
-    /// Starts a client for a unit that has none.
+    /// Starts a client for a unit that has none; one that is there hears of the address.
     pub(crate) fn add(&mut self, unit: &str, address: IpAddr) {
-        let (stop, anybody) = (Arc::clone(&self.stop), Arc::clone(&self.anybody));
-        let (password, writer) = (self.password.clone(), format!("{}:{unit}", self.tag));
-        self.writers
-            .entry(unit.to_owned())
-            .or_insert_with(|| std::thread::spawn(move || write(address, &password, &writer, &stop, &anybody)));
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.to_owned(), address);
+        let (stop, anybody, doors) = (Arc::clone(&self.stop), Arc::clone(&self.anybody), Arc::clone(&self.doors));
+        let (password, writer, unit) = (self.password.clone(), format!("{}:{unit}", self.tag), unit.to_owned());
+        self.writers.entry(unit.clone()).or_insert_with(|| {
+            std::thread::spawn(move || {
+                let door = || doors.lock().unwrap_or_else(PoisonError::into_inner)[&unit];
+                write(&door, &password, &writer, &stop, &anybody)
+            })
+        });
     }
 
     /// Ends all clients.
@@ -105,13 +112,13 @@ impl Drop for Clients {
     }
 }
 
-fn write(address: IpAddr, password: &str, writer: &str, stop: &AtomicBool, anybody: &Mutex<Since>) -> Known {
+fn write(door: &dyn Fn() -> IpAddr, password: &str, writer: &str, stop: &AtomicBool, anybody: &Mutex<Since>) -> Known {
     let (mut known, mut since) = (Known::default(), Since::new());
     let mut conn: Option<Conn> = None;
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
         let Some(open) = conn.as_mut() else {
-            conn = log_in_within(address, password, ANSWER).ok();
+            conn = log_in_within(door(), password, ANSWER).ok();
             if conn.is_none() {
                 std::thread::sleep(PAUSE * 4);
             }

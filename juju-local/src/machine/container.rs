@@ -212,6 +212,14 @@ impl Containers {
         }
     }
 
+    fn write_address(&self, id: u32, etc: &Path, address: &str) -> anyhow::Result<()> {
+        let hosts = format!("127.0.0.1 localhost\n{address} {}\n::1 localhost ip6-localhost\n", self.hostname(id));
+        fs::write(etc.join("hosts"), hosts)?;
+        let unit = network_unit(address, &self.network.gateway(), &outside_mtu());
+        fs::write(etc.join("systemd/system/juju-network.service"), unit)?;
+        Ok(())
+    }
+
     fn ids(&self) -> Vec<u32> {
         fs::read_dir(self.dir.join("machines"))
             .into_iter()
@@ -275,17 +283,11 @@ impl Machines for Containers {
         fs::create_dir_all(&wants)?;
         // The overlay's copy of a directory must have the mode of the original.
         fs::set_permissions(&etc, fs::metadata(image.join("etc"))?.permissions())?;
-        let hostname = self.hostname(id);
-        fs::write(etc.join("hostname"), format!("{hostname}\n"))?;
-        fs::write(
-            etc.join("hosts"),
-            format!("127.0.0.1 localhost\n{address} {hostname}\n::1 localhost ip6-localhost\n"),
-        )?;
+        fs::write(etc.join("hostname"), format!("{}\n", self.hostname(id)))?;
         if let Some(text) = resolver() {
             fs::write(etc.join("resolv.conf"), text)?;
         }
-        let unit = network_unit(address, &self.network.gateway(), &outside_mtu());
-        fs::write(etc.join("systemd/system/juju-network.service"), unit)?;
+        self.write_address(id, &etc, address)?;
         if !wants.join("juju-network.service").is_symlink() {
             std::os::unix::fs::symlink("../juju-network.service", wants.join("juju-network.service"))?;
         }
@@ -296,6 +298,18 @@ impl Machines for Containers {
     fn address(&self, id: u32, first_host: u32) -> String {
         let first = first_host.clamp(2, 250);
         self.network.address(first + id % (255 - first))
+    }
+
+    fn address_of_host(&self, host: u32) -> String {
+        self.network.address(host)
+    }
+
+    fn readdress(&self, id: u32, address: &str) -> anyhow::Result<()> {
+        let root = self.root(id);
+        if !storage::is_mounted(&root) {
+            anyhow::bail!("cannot reach the files of machine {id}; switch it on first");
+        }
+        self.write_address(id, &root.join("etc"), address)
     }
 
     fn root(&self, id: u32) -> PathBuf {

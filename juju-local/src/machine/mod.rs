@@ -44,6 +44,13 @@ pub trait Machines: Send + Sync {
     fn create(&self, id: u32, address: &str, mounts: &[Mount], progress: &dyn Fn(&str)) -> anyhow::Result<()>;
     /// The address for a machine that is not made yet.
     fn address(&self, id: u32, first_host: u32) -> String;
+    /// The network's address with this last number.
+    fn address_of_host(&self, host: u32) -> String;
+    /// Gives a machine that is made another address, from its next start on.
+    ///
+    /// # Errors
+    /// When its files cannot be written.
+    fn readdress(&self, id: u32, address: &str) -> anyhow::Result<()>;
     /// The machine's root directory, as the host sees it.
     fn root(&self, id: u32) -> PathBuf;
     /// The machine's files as its own processes see them, mounts included; only while it runs.

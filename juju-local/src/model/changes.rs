@@ -298,12 +298,19 @@ impl State {
 
     /// Puts a unit in a relation's scope, with the keys that Juju itself keeps in every unit's databag.
     pub fn enter_scope(&mut self, relation: u32, unit: &UnitName) {
+        if let Some(relation) = self.relations.get_mut(&relation) {
+            relation.scope.insert(unit.clone());
+        }
+        self.tell_address(relation, unit);
+    }
+
+    /// Writes a unit's address into its databag of a relation.
+    pub fn tell_address(&mut self, relation: u32, unit: &UnitName) {
         let address = self.address_of(unit);
         let major = self.major();
         let Some(relation) = self.relations.get_mut(&relation) else {
             return;
         };
-        relation.scope.insert(unit.clone());
         let mut own = BTreeMap::from([
             ("ingress-address".to_owned(), address.clone()),
             ("egress-subnets".to_owned(), format!("{address}/32")),

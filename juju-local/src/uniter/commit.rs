@@ -129,6 +129,13 @@ pub fn finished(state: &mut State, me: &UnitName, hook: &HookInfo, seen: &Seen, 
     let interval = crate::uniter::agent::seconds(&state.setting("update-status-hook-interval")).unwrap_or(300);
     let config_hash = seen.config_hash.clone();
     let peers_to_enter: Vec<u32> = if hook.name == "install" { state.relations_of(&me.app) } else { Vec::new() };
+    if hook.name == "config-changed" {
+        for relation in state.relations_of(&me.app) {
+            if state.relations[&relation].scope.contains(me) {
+                state.tell_address(relation, me);
+            }
+        }
+    }
     let Some(unit) = state.units.get_mut(me) else {
         return;
     };

@@ -5,10 +5,11 @@ mod disk;
 mod network;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use super::Controller;
@@ -34,13 +35,29 @@ pub(super) fn apply(controller: &Arc<Controller>, fault: Fault) -> anyhow::Resul
             power(controller, machine, false);
             controller.machines.power_off(machine)
         })?,
-        Fault::PowerOn { units } => at_once(&machines(controller, units)?, |machine| power_on(controller, machine))?,
-        Fault::Reboot { units } => at_once(&machines(controller, units)?, |machine| {
-            power(controller, machine, false);
-            controller.machines.reboot(machine)?;
-            power(controller, machine, true);
-            Ok(())
-        })?,
+        Fault::PowerOn { units, new_address } => {
+            let machines = machines(controller, units)?;
+            let addresses = if new_address { new_addresses(controller, &machines)? } else { BTreeMap::new() };
+            at_once(&machines, |machine| {
+                let address = addresses.get(&machine);
+                if address.is_some() && controller.machines.leader(machine).is_some() {
+                    anyhow::bail!("machine {machine} is on: it gets another address when it starts, use fault reboot");
+                }
+                readdress(controller, machine, address)?;
+                power_on(controller, machine)
+            })?;
+        }
+        Fault::Reboot { units, new_address } => {
+            let machines = machines(controller, units)?;
+            let addresses = if new_address { new_addresses(controller, &machines)? } else { BTreeMap::new() };
+            at_once(&machines, |machine| {
+                power(controller, machine, false);
+                readdress(controller, machine, addresses.get(&machine))?;
+                controller.machines.reboot(machine)?;
+                power(controller, machine, true);
+                Ok(())
+            })?;
+        }
         Fault::Leadership { application, unit } => lead(controller, &application, unit)?,
         Fault::Hook { unit, kill_after_tools, name, fail_commit, delay_tools_ms } => {
             let unit = known(controller, unit)?;
@@ -105,6 +122,27 @@ fn at_once(machines: &[u32], act: impl Fn(u32) -> anyhow::Result<()> + Sync) -> 
         let ends: Vec<_> = threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         ends.into_iter().try_for_each(|end| end.unwrap_or_else(|_| Err(anyhow::anyhow!("internal error"))))
     })
+}
+
+/// Addresses that no machine has, one for each of these.
+fn new_addresses(controller: &Controller, machines: &[u32]) -> anyhow::Result<BTreeMap<u32, String>> {
+    let taken: BTreeSet<String> = controller.read(|state| state.machines.values().map(|m| m.address.clone()).collect());
+    let mut free = (100..=254).map(|host| controller.machines.address_of_host(host)).filter(|a| !taken.contains(a));
+    let one = |machine: &u32| Ok((*machine, free.next().context("no address of this network is free")?));
+    machines.iter().map(one).collect()
+}
+
+/// From its next start on.
+fn readdress(controller: &Controller, machine: u32, address: Option<&String>) -> anyhow::Result<()> {
+    if let Some(address) = address {
+        controller.machines.readdress(machine, address)?;
+        controller.change(|state| {
+            if let Some(machine) = state.machines.get_mut(&machine) {
+                machine.address.clone_from(address);
+            }
+        });
+    }
+    Ok(())
 }
 
 fn power_on(controller: &Controller, machine: u32) -> anyhow::Result<()> {
