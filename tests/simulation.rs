@@ -30,6 +30,8 @@ mod plan;
 mod planned;
 #[path = "simulation/power.rs"]
 mod power;
+#[path = "simulation/quiet.rs"]
+mod quiet;
 #[path = "simulation/restore.rs"]
 mod restore;
 #[path = "simulation/run.rs"]
@@ -40,6 +42,8 @@ mod setting;
 mod steps;
 #[path = "simulation/transfer.rs"]
 mod transfer;
+#[path = "simulation/turns.rs"]
+mod turns;
 #[path = "simulation/views.rs"]
 mod views;
 #[path = "simulation/world.rs"]
@@ -80,6 +84,12 @@ pub(crate) enum Planted {
     OneNameForAll,
     /// Who was left behind joins with the copy that it has.
     KeepsItsCopy,
+    /// Whoever hears of a turn takes it for its own.
+    TurnsForAll,
+    /// Nobody hears that others refuse the options.
+    NobodyRefuses,
+    /// Whoever gives a turn or has one looks for it only when somebody calls.
+    NeverLooksForItsTurn,
 }
 
 /// What was seen in one run, or in many.
@@ -107,6 +117,10 @@ pub(crate) struct Stats {
     pub(crate) restores: u64,
     /// Planned backups that were made.
     pub(crate) backups: u64,
+    /// Restarts in turn, options with which a server did not start, and those that a person took back.
+    pub(crate) restarts: u64,
+    pub(crate) refused: u64,
+    pub(crate) taken_back: u64,
     /// For how long one of them served, with Juju and the newest branch in reach.
     pub(crate) late_max: u64,
 }
@@ -133,6 +147,9 @@ impl Stats {
         self.given_up += other.given_up;
         self.restores += other.restores;
         self.backups += other.backups;
+        self.restarts += other.restarts;
+        self.refused += other.refused;
+        self.taken_back += other.taken_back;
         self.late_max = self.late_max.max(other.late_max);
     }
 }
@@ -216,6 +233,10 @@ impl Sum {
             s.late_max as f64 / 1000.0
         );
         println!(
+            "restarts in turn: {}; options refused by a unit: {}, taken back by a person: {}",
+            s.restarts, s.refused, s.taken_back
+        );
+        println!(
             "healthy when everything mended: {before}; the other {} healed in median {:.0} s, p99 {:.0} s, max {:.0} s; healed by force {}; blocked as documented {}; of both with the newest write at hand {}",
             self.heals.len(),
             at(0.5) as f64 / 1000.0,
@@ -296,7 +317,8 @@ fn promises_hold_and_everything_heals() {
     let s = &sum.stats;
     let bites =
         [s.incremental, s.full, s.failed_transfers, s.recoveries, s.restored, s.hollow, s.hooks_failed, sum.writes];
-    assert!(bites.iter().all(|n| *n > 0), "the faults do not bite: {bites:?}");
+    let turns = [s.restarts, s.refused];
+    assert!(bites.iter().chain(&turns).all(|n| *n > 0), "the faults do not bite: {bites:?} {turns:?}");
 }
 
 #[test]
@@ -322,7 +344,10 @@ fn planted_mistakes_are_found() {
         (Planted::KeepsTheFlag, "", 200),
         (Planted::NobodyObjects, "could object", 400),
         (Planted::OneNameForAll, "mixed with", 400),
-        (Planted::KeepsItsCopy, "mixed with|is lost|not healthy", 400),
+        (Planted::KeepsItsCopy, "mixed with|overwritten|is lost|not healthy", 400),
+        (Planted::TurnsForAll, "is not back from its restart", 400),
+        (Planted::NobodyRefuses, "refuses", 400),
+        (Planted::NeverLooksForItsTurn, "nothing happens", 400),
     ] {
         let begin = Instant::now();
         let sum = many(1, within, Some(planted));

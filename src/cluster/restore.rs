@@ -93,7 +93,8 @@ pub struct Replaced {
 /// What this unit does beside whatever else it does: bring back what was asked of it, and forget what nobody asks for.
 pub(super) fn beside(o: &Observation) -> Option<Step> {
     let entry = o.node.journal.entry().filter(|_| o.juju.event == Event::Ordinary)?;
-    let asked = o.juju.app.restore.as_ref().filter(|r| r.unit == o.me && entry.used_epoch < r.epoch);
+    // Begun, it is on a branch of its own. A restart behind an outage begins none, and the decision still stands.
+    let asked = o.juju.app.restore.as_ref().filter(|r| r.unit == o.me && entry.branch < r.epoch);
     match (&o.node.brought, asked) {
         (Some(brought), asked) if asked.is_none_or(|restore| restore.epoch != brought.epoch) => {
             Some(Step::ForgetBrought(brought.epoch))

@@ -39,12 +39,16 @@ pub(super) fn beside(o: &Observation) -> Option<Step> {
     if o.juju.event != Event::Ordinary || turned.number >= turn.number {
         return None;
     }
-    if !turned.waits || turned.refused.is_some() {
+    let Planned::Known(planned) = &o.juju.planned else { return None };
+    let said: Vec<Turned> = planned.iter().filter_map(|unit| Some(o.report_of(unit)?.turned)).collect();
+    // Options may have changed since the turn was given.
+    let refused = said.iter().any(|other| other.options == turned.options && other.refused.is_some());
+    if !turned.waits || refused {
         return Some(Step::PassTurn(turn.number));
     }
     let making = o.node.making.as_ref().is_some_and(|making| making.result == MakingResult::Working);
     let asked = o.juju.app.restore.is_some() || o.juju.app.recovery.is_some();
-    (all_serve(o) && !making && !asked).then_some(Step::Restart(turn.number))
+    (all_serve(o) && all_ready(o, &said) && !making && !asked).then_some(Step::Restart(turn.number))
 }
 
 /// What the leader commits about turns, when nothing is more pressing.
@@ -75,16 +79,19 @@ fn choose(o: &Observation, planned: &BTreeSet<Unit>) -> Option<Unit> {
     if !all_serve(o) {
         return None;
     }
-    let reports: BTreeMap<Unit, Report> =
-        planned.iter().filter_map(|unit| Some((unit.clone(), o.report_of(unit)?))).collect();
-    // Everybody has found that it can live with the options before anybody is restarted for them.
-    let ready = |report: &Report| report.turned.options == o.node.turned.options && report.turned.refused.is_none();
-    if !reports.values().all(ready) {
+    let reports: BTreeMap<Unit, Turned> =
+        planned.iter().filter_map(|unit| Some((unit.clone(), o.report_of(unit)?.turned))).collect();
+    if !all_ready(o, reports.values()) {
         return None;
     }
     let busy = |unit: &Unit| o.juju.busy.get(unit).copied().unwrap_or(u64::MAX);
-    let waiting = reports.into_iter().filter(|(_, report)| report.turned.waits).map(|(unit, _)| unit);
+    let waiting = reports.into_iter().filter(|(_, turned)| turned.waits).map(|(unit, _)| unit);
     waiting.min_by_key(|unit| (busy(unit), *unit == o.me, unit.number()))
+}
+
+/// Everybody has found that it can live with the options before anybody is restarted for them.
+fn all_ready<'a>(o: &Observation, said: impl IntoIterator<Item = &'a Turned>) -> bool {
+    said.into_iter().all(|turned| turned.options == o.node.turned.options && turned.refused.is_none())
 }
 
 /// Whether every planned unit is a full member of one component, as far as this unit can tell: what each has said, and what

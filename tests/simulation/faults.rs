@@ -81,6 +81,7 @@ impl World {
             }
             Fault::Remove { pick } => self.remove(pick),
             Fault::Burst { writes } => self.burst = writes,
+            Fault::Options { change } => self.change_options(change),
         }
         self.version += 1;
         self.after(0, Event::Links);

@@ -151,6 +151,17 @@ impl World {
             self.after(2 * SECOND, Event::Up(unit.clone(), pid));
             return;
         }
+        if self.ends_at_once(unit) {
+            let machine = self.machine(unit);
+            // By then the gate has turned the permission into an ordinary one.
+            if let (Permission::Bootstrap { from: Some(_) }, false) = (permission, keeps) {
+                (machine.permission, machine.volume.saved_view) = (Some(Permission::Join), None);
+                self.goes_on(unit);
+            }
+            self.after(2 * SECOND, Event::Up(unit.clone(), pid));
+            return;
+        }
+        let machine = self.machine(unit);
         let mut node = Node {
             primary: false,
             state: LocalState::Undefined,

@@ -18,6 +18,7 @@ use mariadb_galera::node::{last_view, outage, shown};
 
 use super::Planted;
 use super::plan::{Ms, SECOND};
+use super::turns::Restarting;
 pub(crate) use super::world::name;
 use super::world::{Event, Note, World};
 
@@ -39,6 +40,8 @@ pub(crate) struct Running {
     pub(crate) refuse: bool,
     /// What an action is about to write.
     pub(crate) call: Option<Commit>,
+    pub(crate) begun: Ms,
+    pub(crate) restart: Restarting,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +71,7 @@ pub(crate) fn model() -> State {
         peers: [(PEER_ENDPOINT.to_owned(), "mariadb_galera_peers".to_owned())].into(),
         storage: [("data".to_owned(), data)].into(),
         actions: super::person::actions(),
+        config: super::turns::config(),
         ..Charm::default()
     };
     state.add_application(APP, charm, "", &BTreeMap::new(), &BTreeMap::new()).expect("the name is free");
@@ -189,11 +193,14 @@ impl World {
 
     pub(crate) fn run(&mut self, unit: &Unit, hook: Option<HookInfo>, context: Context) {
         let seen = hook.as_ref().map(|hook| Seen::now(&self.state, &name(unit), hook)).unwrap_or_default();
+        let begun = self.now;
         let machine = self.machine(unit);
         machine.hook_number += 1;
         let refuse = std::mem::take(&mut machine.refuse_next);
         let number = machine.hook_number;
-        machine.hook = Some(Running { number, hook, context, seen, looked: None, noted: false, refuse, call: None });
+        let restart = Restarting::default();
+        let (looked, noted, call) = (None, false, None);
+        machine.hook = Some(Running { number, hook, context, seen, looked, noted, refuse, call, begun, restart });
         let time = self.draw(20..250);
         self.after(time, Event::Hook(unit.clone(), number));
     }
@@ -285,6 +292,9 @@ impl World {
             HookName::VolumeAttached => machine.leaving = false,
             HookName::UpgradeCharm | HookName::SecretRemove { .. } | HookName::Ordinary(_) => {}
         }
+        if self.is_quiet(unit, called) {
+            return None;
+        }
         let juju = match self.ask_juju(unit, running) {
             Ok(juju) => juju,
             Err(why) => {
@@ -344,6 +354,7 @@ impl World {
 
     fn publish(&mut self, unit: &Unit, running: &mut Running, looked: &Looked, commits: &[Commit]) {
         let now = self.seconds();
+        let mut wrote = !commits.is_empty();
         // What the machine was at the last look; the files may hold newer passwords than they did then.
         let observation = self.observation(unit, &looked.juju);
         let report = peer_data::write_report(&observation.report(), peer_data::Format::default());
@@ -351,6 +362,7 @@ impl World {
             let own = running.context.own_bag(PEERS, false);
             let changes = running.context.buffered.relations.entry(PEERS).or_default();
             changes.unit = report.into_iter().filter(|(k, v)| own.get(k).map_or("", String::as_str) != v).collect();
+            wrote |= !changes.unit.is_empty();
             for commit in commits {
                 super::steps::write(&mut running.context, commit);
             }
@@ -365,6 +377,7 @@ impl World {
         let told = format!("{}: {}", looked.now.state.word(), status.message);
         if let Some(shown) = self.state.units.get_mut(&name(unit)) {
             if shown.workload.status != word || shown.workload.message != told {
+                wrote = true;
                 let other = shown.workload.message.split(':').next() != told.split(':').next();
                 shown.workload = StatusInfo::new(word, &told, now);
                 if other {
@@ -372,8 +385,11 @@ impl World {
                 }
             }
         }
-        let look_again_s =
-            if looked.failed.is_none() && commits.is_empty() { looked.now.look_again_s } else { Some(5) };
+        let look_again_s = if looked.failed.is_none() && commits.is_empty() {
+            looked.now.look_again_s.into_iter().chain(self.look_at_turn_s(unit, &looked.juju)).min()
+        } else {
+            Some(5)
+        };
         let names = observation.reports();
         let note = Note {
             fingerprint: shown::fingerprint(&observation.node.server, observation.node.stalled, &self.beside(unit)),
@@ -384,6 +400,10 @@ impl World {
                 .filter_map(|(u, r)| Some((r?.address?, u.to_string())))
                 .collect::<BTreeMap<IpAddr, _>>(),
         };
+        let routine = looked.acted.iter().flatten().all(|step| *step == Step::Configure);
+        if !wrote && routine && looked.failed.is_none() {
+            self.remember_quiet(unit, &looked.now.state, &observation);
+        }
         self.machine(unit).note = Some(note);
     }
 
@@ -433,6 +453,6 @@ impl World {
             }
         }
         let views: BTreeSet<_> = self.machines.values().filter_map(|m| Some(m.node()?.view.as_ref()?.id)).collect();
-        if wrong.is_empty() && views.len() == 1 { Ok(()) } else { Err(wrong.join("; ")) }
+        if wrong.is_empty() && views.len() == 1 { self.turns_are_over() } else { Err(wrong.join("; ")) }
     }
 }

@@ -67,6 +67,7 @@ impl World {
         };
         juju.app = peer_data::read_app(&bag, credentials)?;
         juju.calendar = self.calendar(&juju);
+        juju.busy = self.busy(&juju);
         Ok(juju)
     }
 
@@ -74,10 +75,10 @@ impl World {
         self.draw(0..of) < n
     }
 
-    /// What a pass sees.
-    pub(crate) fn observation(&self, unit: &Unit, juju: &Juju) -> Observation {
+    /// What a pass sees of its own machine.
+    pub(crate) fn seen_here(&self, unit: &Unit) -> Node {
         let machine = &self.machines[unit];
-        let node = Node {
+        Node {
             installed: if machine.installed { Installed::Yes } else { Installed::No("packages".to_owned()) },
             volume: Volume::Mounted,
             journal: machine.volume.journal.clone().map_or(Journal::Absent, Journal::Known),
@@ -95,22 +96,36 @@ impl World {
             brought: self.brought(unit),
             making: self.making(unit),
             expired: machine.expired,
-            turned: machine.turned.clone(),
-        };
+            turned: self.turned(unit),
+        }
+    }
+
+    /// What a pass sees.
+    pub(crate) fn observation(&self, unit: &Unit, juju: &Juju) -> Observation {
+        let node = self.seen_here(unit);
         let mut o = Observation { me: unit.clone(), juju: juju.clone(), node, rivals: BTreeSet::new() };
         // Those whom a restart by force leaves behind are asked (`src/charm.rs`).
         if let Some(recovery) = juju.app.recovery.as_ref().filter(|recovery| recovery.by_force() && juju.leader) {
             let behind = o.reports().into_keys().filter(|other| !recovery.members.contains(other));
             o.rivals = behind.filter(|other| self.says_primary(unit, other)).collect();
         }
-        if let (Some(Planted::NobodyObjects), Peers::Known(peers)) = (self.planted, &mut o.juju.peers) {
-            for peer in peers.values_mut() {
-                if let Peer::Said(report) = peer {
-                    report.objects = Epoch::default();
-                }
+        self.plant(&mut o);
+        o
+    }
+
+    /// The mistakes that are made in what a unit sees.
+    fn plant(&self, o: &mut Observation) {
+        if let (Some(Planted::TurnsForAll), Some(turn)) = (self.planted, o.juju.app.turn.as_mut()) {
+            turn.unit = turn.unit.as_ref().map(|_| o.me.clone());
+        }
+        let Peers::Known(peers) = &mut o.juju.peers else { return };
+        for peer in peers.values_mut() {
+            match (self.planted, peer) {
+                (Some(Planted::NobodyObjects), Peer::Said(report)) => report.objects = Epoch::default(),
+                (Some(Planted::NobodyRefuses), Peer::Said(report)) => report.turned.refused = None,
+                (_, Peer::Said(_) | Peer::Silent | Peer::Garbled(_)) => {}
             }
         }
-        o
     }
 
     /// What `src/node/last_view.rs` reads: the view on the volume's branch, or else on the one before.

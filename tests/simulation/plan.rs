@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::restore::{CONFIRM, RESTORE, UNDO};
+use super::turns::Change;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -52,6 +53,8 @@ pub(crate) enum Fault {
     Remove { pick: usize },
     /// Clients write much faster for a while: caches no longer reach back far.
     Burst { writes: u32 },
+    /// `juju config`.
+    Options { change: Change },
 }
 
 impl Fault {
@@ -76,6 +79,8 @@ impl Fault {
             Self::Add => "unit added",
             Self::Remove { .. } => "unit removed",
             Self::Burst { .. } => "burst of writes",
+            Self::Options { change: Change::Bad } => "bad options",
+            Self::Options { .. } => "options changed",
         }
     }
 }
@@ -129,6 +134,11 @@ impl Plan {
         self.faults.iter().filter_map(number).collect::<Vec<_>>().join(",")
     }
 
+    /// Whether options change.
+    pub(crate) fn has_turns(&self) -> bool {
+        has_turns(self.seed)
+    }
+
     /// Draws a plan.
     pub(crate) fn draw(seed: u64) -> Self {
         // Another stream than the run's own, which must not change when faults are dropped.
@@ -151,8 +161,13 @@ impl Plan {
         let restores = if rng.random_ratio(1, 3) { restores(&mut rng, begin, begin + length) } else { Vec::new() };
         let last = restores.iter().map(|timed| timed.at + 2 * MINUTE).max().unwrap_or_default().max(last);
         faults.extend(restores);
+        let mend_at = last.max(begin + length);
+        if has_turns(seed) {
+            let mut rng = StdRng::seed_from_u64(seed ^ 0x7475_726e);
+            faults.extend(options(&mut rng, begin, mend_at));
+        }
         faults.sort_by_key(|timed| timed.at);
-        Self { seed, units, faults, mend_at: last.max(begin + length) }
+        Self { seed, units, faults, mend_at }
     }
 }
 
@@ -208,6 +223,36 @@ fn restores(rng: &mut StdRng, begin: Ms, end: Ms) -> Vec<Timed> {
     for action in [RESTORE, UNDO, UNDO, CONFIRM, RESTORE].into_iter().take(rng.random_range(1..=5)) {
         faults.push(Timed { at, fault: Fault::Ask { action } });
         at += rng.random_range(2 * SECOND..5 * MINUTE);
+    }
+    faults
+}
+
+/// One that is the same whatever else is drawn.
+fn has_turns(seed: u64) -> bool {
+    seed % 3 == 0
+}
+
+/// Options change now and then, and sometimes again before everybody has heard of it.
+fn options(rng: &mut StdRng, begin: Ms, end: Ms) -> Vec<Timed> {
+    let mut at = begin + rng.random_range(0..2 * MINUTE);
+    let mut faults = Vec::new();
+    while at < end {
+        let change = match rng.random_range(0..13) {
+            0..=6 => Change::New,
+            7 => Change::Taken,
+            8 | 9 => Change::Bad,
+            _ => Change::Back,
+        };
+        faults.push(Timed { at, fault: Fault::Options { change } });
+        if rng.random_ratio(1, 5) {
+            // One has started with them by itself, and is the only one that waits when they are taken back.
+            let kill = Fault::KillServer { pick: rng.random_range(0..16), in_change: false };
+            faults.push(Timed { at: at + rng.random_range(500..8 * SECOND), fault: kill });
+            at += rng.random_range(8 * SECOND..30 * SECOND);
+            faults.push(Timed { at, fault: Fault::Options { change: Change::Back } });
+        }
+        let pause = if rng.random_ratio(1, 4) { 300..20 * SECOND } else { MINUTE..7 * MINUTE };
+        at += rng.random_range(pause);
     }
     faults
 }

@@ -1,6 +1,6 @@
 //! Machines lose their power and get it back; what stood still goes on; everything mends.
 
-use mariadb_galera::cluster::{Holds, Unit};
+use mariadb_galera::cluster::{Epoch, Holds, Unit};
 
 use super::galera::Process;
 use super::juju::{APP, name};
@@ -46,15 +46,19 @@ impl World {
     }
 
     /// Losing the only copy of an acknowledged write is no story that a charm can end well: then a person restores a
-    /// backup. Nor is a volume lost that has a journal entry only, because then nothing is.
+    /// backup. Nor is a volume lost that has a journal entry only, because then nothing is; or one that begins a branch, with
+    /// restored data or by force, before another is on it.
     fn others_hold_everything(&self, unit: &Unit) -> bool {
         let Some(acknowledged) = self.writes.acknowledged else {
             return false;
         };
         let planned = self.planned();
+        let branch = |volume: &Volume| volume.journal.as_ref().map_or(Epoch::default(), |entry| entry.branch);
+        let own = branch(&self.machines[unit].volume);
         self.machines.iter().any(|(other, m)| {
-            let whole =
-                m.volume.history().is_some() && m.volume.tip.is_some_and(|tip| self.writes.holds(tip, acknowledged));
+            let whole = branch(&m.volume) >= own
+                && m.volume.history().is_some()
+                && m.volume.tip.is_some_and(|tip| self.writes.holds(tip, acknowledged));
             other != unit && planned.contains(other) && whole
         })
     }
@@ -79,6 +83,8 @@ impl World {
         let machine = self.machine(unit);
         machine.frozen = false;
         machine.server = Process::Down;
+        machine.note_of_turns.forget_run_directory();
+        machine.quiet = None;
         if machine.hook.take().is_some_and(|hook| hook.noted) && machine.volume.holds == Holds::Nothing {
             // Cut off while it made the system tables.
             machine.volume.holds = Holds::Unclear("data without grastate.dat".to_owned());

@@ -10,6 +10,8 @@ use super::{Planted, Stats};
 const HEAL_WITHIN: Ms = 20 * MINUTE;
 /// Healthy for so long is healthy.
 const STAYS: Ms = 10 * SECOND;
+/// The leader looks for whose turn is next every 15 s.
+const STAYS_WITH_TURNS: Ms = MINUTE;
 /// So long in a state that asks for a person is waiting for one.
 const BLOCKED_FOR: Ms = 6 * MINUTE;
 
@@ -48,7 +50,7 @@ pub(crate) fn run(plan: &Plan, planted: Option<Planted>) -> Outcome {
     let mut world = World::new(plan.clone(), planted);
     world.at(SECOND, Event::Second);
     let (mut healthy_since, mut blocked_since) = (None, None);
-    let (mut decided, mut heal_until) = (None, plan.mend_at + HEAL_WITHIN);
+    let (mut decided, mut heal_until, mut unhealthy_since) = (None, plan.mend_at + HEAL_WITHIN, plan.mend_at);
     let ending = loop {
         let Some(event) = world.next() else {
             break Ending::Broken("nothing is left to happen".to_owned());
@@ -66,7 +68,7 @@ pub(crate) fn run(plan: &Plan, planted: Option<Planted>) -> Outcome {
             healthy_since = None;
         }
         let since = *healthy_since.get_or_insert(world.now);
-        if health.is_ok() && world.now - since >= STAYS {
+        if health.is_ok() && world.now - since >= if plan.has_turns() { STAYS_WITH_TURNS } else { STAYS } {
             break match decided {
                 Some(newest_was_there) => Ending::Forced { newest_was_there },
                 None => Ending::Healed(since - plan.mend_at),
@@ -85,6 +87,11 @@ pub(crate) fn run(plan: &Plan, planted: Option<Planted>) -> Outcome {
             }
             blocked_since = None;
             world.person(1, 0);
+        }
+        if health.is_ok() {
+            unhealthy_since = world.now;
+        } else if world.now - unhealthy_since >= BLOCKED_FOR && world.take_options_back() {
+            (unhealthy_since, heal_until) = (world.now, world.now + HEAL_WITHIN);
         }
         if let (Err(why), true) = (health, world.now > heal_until) {
             break Ending::Broken(format!("not healthy {} min after everything mended: {why}", HEAL_WITHIN / MINUTE));
@@ -134,6 +141,7 @@ impl World {
             Event::Second => {
                 self.leases();
                 self.watch_branches();
+                self.watch_turns();
                 self.after(SECOND, Event::Second);
             }
         }
@@ -148,9 +156,9 @@ impl World {
             let message = &unit.workload.message;
             message.starts_with("members-gone: ") && message.contains("the member that gave the newest copy here")
         });
-        unseen
-            || self.copies_went
-                && REMEDIED.iter().chain(&["no-member-left: ", "no-usable-copy: "]).any(|word| self.says(word))
+        // Whoever begins a branch with options with which no server starts is alone on it, and waits for those left behind.
+        let went = self.copies_went || self.options.iter().any(|options| options.bad);
+        unseen || went && REMEDIED.iter().chain(&["no-member-left: ", "no-usable-copy: "]).any(|word| self.says(word))
     }
 
     /// Whether any unit's status begins so.

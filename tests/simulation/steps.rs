@@ -36,7 +36,9 @@ impl World {
             Step::SetUpAccounts | Step::RenewAccounts => 500..4 * SECOND,
             Step::SettleCredentials { .. } => 50..500,
             Step::Bootstrap { .. } => 100..2 * SECOND,
-            Step::Stop | Step::TakeBranch(_) | Step::MoveAside(_) | Step::Restart(_) => 500..3 * SECOND,
+            Step::Stop | Step::TakeBranch(_) | Step::MoveAside(_) => 500..3 * SECOND,
+            // Each of its parts.
+            Step::Restart(_) => 100..2 * SECOND,
             Step::StopAndAnswer(_) => 500..20 * SECOND,
             Step::BringBack { .. } | Step::ForgetBrought(_) | Step::DropAside(_) => 50..500,
             Step::BackUp(_) | Step::ExpireBackups(_) => 50..500,
@@ -65,7 +67,7 @@ impl World {
                     self.machine(me).volume.journal = Some(JournalEntry::adopted());
                 }
             }
-            Step::Configure => self.configure(me, juju),
+            Step::Configure => self.configure(me, juju, running),
             Step::Advance(next) => {
                 let before = self.journal(me).db_init;
                 self.journal(me).db_init = before.max(*next);
@@ -125,18 +127,8 @@ impl World {
             Step::ForgetBrought(_) => self.forget_brought(me),
             Step::BackUp(order) => self.back_up(me, order),
             Step::ExpireBackups(number) => self.machine(me).expired = *number,
-            Step::PassTurn(number) => self.machine(me).turned.number = *number,
-            Step::Restart(number) => {
-                if self.server(me).primary().is_none() {
-                    return Done::No("the server is not part of a primary component any more".to_owned());
-                }
-                (self.machine(me).turned.number, self.machine(me).turned.waits) = (*number, false);
-                self.stop(me);
-                let machine = self.machine(me);
-                machine.answer = None;
-                machine.permission = Some(Permission::Join);
-                self.start_server(me, 0);
-            }
+            Step::PassTurn(number) => self.pass_turn(me, *number),
+            Step::Restart(number) => return self.restart(me, *number, juju, running),
             Step::DropAside(branch) => drop(self.machine(me).volume.asides.remove(branch)),
             Step::RenewAccounts => {
                 let view = self.machines[me].node().filter(|n| n.primary).and_then(|n| n.view.clone());
@@ -180,11 +172,12 @@ impl World {
         machine.answered_at = now;
     }
 
-    fn configure(&mut self, me: &Unit, juju: &Juju) {
+    fn configure(&mut self, me: &Unit, juju: &Juju, running: &Running) {
         let Some(formation) = &juju.app.formation else {
             return;
         };
         let members = self.observation(me, juju).member_addresses().into_iter().collect();
+        self.write_options(me, &members, running);
         let one_name = self.planted == Some(Planted::OneNameForAll);
         let branch = if one_name { Epoch::default() } else { self.journal(me).branch };
         let group = group_name(&formation.name, branch);
@@ -196,7 +189,7 @@ impl World {
     }
 
     /// Without a permission nobody starts it again, neither systemd nor a reboot.
-    fn stop(&mut self, me: &Unit) {
+    pub(crate) fn stop(&mut self, me: &Unit) {
         self.machine(me).permission = None;
         self.server_leaves(me);
     }
@@ -221,7 +214,7 @@ impl World {
     ) -> Done {
         if running.noted {
             running.noted = false;
-            self.configure(me, juju);
+            self.configure(me, juju, running);
             let machine = self.machine(me);
             machine.permission = Some(Permission::Bootstrap { from: from.cloned() });
             machine.volume.directory = true;

@@ -7,9 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use juju_local::model::{State, UnitName};
-use mariadb_galera::cluster::{
-    Answer, ClusterUuid, DbInit, Epoch, Holds, JournalEntry, LastView, Position, Turned, Unit,
-};
+use mariadb_galera::cluster::{Answer, ClusterUuid, DbInit, Epoch, Holds, JournalEntry, LastView, Position, Unit};
 use mariadb_galera::model::peer_data::Bag;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -19,7 +17,9 @@ use super::galera::Process;
 use super::juju::Running;
 use super::plan::{Ms, Plan, clock};
 use super::planned;
+use super::quiet::Quiet;
 use super::restore::{Beside, Content};
+use super::turns;
 use super::views::{Link, View};
 use super::writes::Writes;
 use super::{Planted, Stats};
@@ -132,8 +132,9 @@ pub(crate) struct Machine {
     /// The last planned backup, and the order up to which old ones were removed.
     pub(crate) making: Option<planned::Process>,
     pub(crate) expired: u32,
-    /// See `Node::turned`.
-    pub(crate) turned: Turned,
+    /// What the machine knows of turns and options.
+    pub(crate) note_of_turns: turns::Note,
+    pub(crate) quiet: Option<Quiet>,
     pub(crate) pass_failed: bool,
     pub(crate) last_pass: Ms,
     /// The model's number when the engine was last asked.
@@ -238,6 +239,12 @@ pub(crate) struct World {
     pub(crate) epoch: Epoch,
     /// The last planned backup that was ordered.
     pub(crate) ordered: u32,
+    /// All options that there ever were.
+    pub(crate) options: Vec<turns::Options>,
+    /// Units that say that they refuse the options, and since when.
+    pub(crate) refusals: BTreeMap<Unit, Ms>,
+    /// Since when somebody could have been restarted in turn.
+    pub(crate) waits_since: Option<Ms>,
     pub(crate) planted: Option<Planted>,
     pub(crate) broken: Option<String>,
     pub(crate) log: Vec<String>,
@@ -346,6 +353,9 @@ impl World {
             used: BTreeSet::new(),
             epoch: Epoch::default(),
             ordered: 0,
+            options: vec![turns::Options::FIRST],
+            refusals: BTreeMap::new(),
+            waits_since: None,
             planted,
             broken: None,
             log: Vec::new(),
@@ -394,7 +404,8 @@ impl World {
             pass_wanted: false,
             making: None,
             expired: 0,
-            turned: Turned::default(),
+            note_of_turns: turns::Note::default(),
+            quiet: None,
             pass_failed: false,
             last_pass: 0,
             polled: 0,
