@@ -332,7 +332,9 @@ fn publish(paths: &Paths, model: &Model, pass: &mut Pass) -> anyhow::Result<bool
 fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
     let status = state.status();
     if !matches!(state, State::Synced { .. } | State::Donor { .. }) {
-        return status;
+        let suspicion = if status.level == Level::Blocked { None } else { turn::suspicion(paths) };
+        let message = suspicion.map_or(status.message.clone(), |why| format!("{}; {why}", status.message));
+        return Status { message, ..status };
     }
     if let Some(why) = turn::observe(paths).refused {
         let message = format!(

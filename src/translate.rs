@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use crate::backup::store::{S3Settings, UriStyle};
 use crate::backup::{self, BackupError, Keep, Order};
-use crate::cluster::{BadSetting, Calendar, DbInit, Due, Observation, Peer, Peers, Unit};
+use crate::cluster::{BadSetting, Calendar, DbInit, Due, Observation, Peer, Peers, Turned, Unit};
 use crate::mariadb::sizing::Use;
 use crate::mariadb::{Paths, SOCKET};
 use crate::model::credentials::{self, ACCOUNTS, Passwords};
@@ -25,15 +25,21 @@ pub fn wanted(model: &Model, observation: &Observation) -> Option<Wanted> {
     let options = model.options.as_ref()?;
     let formation = model.juju.app.formation.as_ref()?;
     let never_synced = observation.report().db_init < DbInit::Initialised;
+    let use_ = use_of(options.profile);
+    let chosen = options.server.clone().with_lower_case_table_names(formation.lower_case_table_names);
+    let mark = server_options::mark(&chosen, use_, options.limit_memory);
+    let refuses = |turned: &Turned| turned.options == mark && turned.refused.is_some();
+    let others = observation.reports().into_iter().filter(|(unit, _)| *unit != model.me);
     Some(Wanted {
         unit: model.me.to_string(),
         cluster_name: formation.name.clone(),
         address: model.address?,
         members: observation.member_addresses(),
         forming: never_synced && formation.members.contains_key(&model.me),
-        use_: use_of(options.profile),
+        use_,
         limit_memory: options.limit_memory,
-        chosen: options.server.clone().with_lower_case_table_names(formation.lower_case_table_names),
+        chosen,
+        refused_elsewhere: others.filter_map(|(_, report)| report).any(|report| refuses(&report.turned)),
     })
 }
 

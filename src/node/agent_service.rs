@@ -55,7 +55,14 @@ pub fn install(paths: &Paths) -> anyhow::Result<()> {
     } else {
         systemd::start(UNIT, Wait::No)?;
     }
+    file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
+    file::write_atomic(noted_revision(paths), identity()?.as_bytes(), &Mode::new(0o600))?;
     Ok(())
+}
+
+/// Tells this program from that of another revision, without reading it.
+fn identity() -> anyhow::Result<String> {
+    file::identity(file::current_program()?)?.context("cannot find this program's own file")
 }
 
 fn write_unit_file(paths: &Paths) -> anyhow::Result<()> {
@@ -88,15 +95,13 @@ pub fn renew(paths: &Paths) -> anyhow::Result<bool> {
     if !is_installed() {
         return Ok(false);
     }
-    let program = file::identity(file::current_program()?)?.context("cannot find this program's own file")?;
-    if file::read_to_string_opt(noted_revision(paths))?.as_deref() == Some(&*program) {
+    if file::read_to_string_opt(noted_revision(paths))?.as_deref() == Some(&*identity()?) {
         return Ok(false);
     }
     service::write_drop_in(paths)?;
-    install(paths)?;
     paths.owned().prune(&FILES)?;
-    file::create_dir_all_with(&paths.state, &Mode::new(0o700))?;
-    file::write_atomic(noted_revision(paths), program.as_bytes(), &Mode::new(0o600))?;
+    // Last: it notes that this revision is in place.
+    install(paths)?;
     Ok(true)
 }
 

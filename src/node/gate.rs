@@ -33,7 +33,7 @@ pub fn pass(paths: &Paths) -> anyhow::Result<()> {
     }
     start::gate(paths)?;
     // Last: only what starts is what runs. A disk that is too full for a note keeps no server from starting.
-    let _counted = turn::note_start(paths);
+    let _counted = turn::note_start(paths, is_alone_or_beside_others(paths));
     let _noted = file::read_to_string_opt(CNF).and_then(|text| running::note_start(paths, &text.unwrap_or_default()));
     Ok(())
 }
@@ -57,6 +57,14 @@ fn others_serve(paths: &Paths) -> bool {
     // Whatever address it was reached under, what our own agent saw last says nothing.
     serving.retain(|live| live.unit != me);
     go_on_without(&own, last_view.len(), &serving)
+}
+
+/// Whether there is anybody to join, or nobody else belongs to the cluster.
+fn is_alone_or_beside_others(paths: &Paths) -> bool {
+    let Some(Shown { unit: me, units, .. }) = shown::read(paths) else { return false };
+    let others = units.into_iter().filter(|(_, unit)| *unit != me).map(|(address, _)| address).collect();
+    let said = live::primaries(&others);
+    said.is_empty() || said.values().any(Option::is_some)
 }
 
 /// For seconds after our server died the others count it as one of them. A majority of those whom we saw last goes on; one

@@ -1,6 +1,6 @@
 //! What a member says of itself, now, to whoever asks its agent: not what it published some time ago.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -166,15 +166,20 @@ pub fn primary(address: IpAddr) -> Option<Live> {
     serde_json::from_slice::<Live>(&answer.body).ok().filter(Live::is_primary)
 }
 
-/// Those of them who serve this history now. Asks all at once.
-pub fn serving(history: &str, members: &BTreeSet<IpAddr>) -> Vec<Live> {
+/// As [`primary`], of all of them at once.
+pub fn primaries(members: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, Option<Live>> {
     std::thread::scope(|scope| {
-        let asked: Vec<_> = members.iter().map(|address| scope.spawn(|| primary(*address))).collect();
+        let asked: Vec<_> = members.iter().map(|address| (*address, scope.spawn(|| primary(*address)))).collect();
         // All are waited for; a thread that panicked has heard nothing.
-        let said = asked.into_iter().filter_map(|one| one.join().ok().flatten());
-        let full = |live: &Live| ["synced", "donor"].contains(&live.state.as_str());
-        said.filter(|live| full(live) && live.uuid.as_deref() == Some(history)).collect()
+        asked.into_iter().map(|(address, one)| (address, one.join().ok().flatten())).collect()
     })
+}
+
+/// Those of them who serve this history now.
+pub fn serving(history: &str, members: &BTreeSet<IpAddr>) -> Vec<Live> {
+    let full = |live: &Live| ["synced", "donor"].contains(&live.state.as_str());
+    let said = primaries(members).into_values().flatten();
+    said.filter(|live| full(live) && live.uuid.as_deref() == Some(history)).collect()
 }
 
 /// Asks a member's agent.

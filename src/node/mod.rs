@@ -50,6 +50,8 @@ pub struct Wanted {
     pub limit_memory: Option<u64>,
     /// What options say about the server.
     pub chosen: Chosen,
+    /// Another unit's server does not start with these options.
+    pub refused_elsewhere: bool,
 }
 
 /// Passwords by account: the current one first, then the one before while it is still accepted.

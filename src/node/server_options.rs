@@ -70,7 +70,7 @@ pub(super) fn settings(
 }
 
 /// A mark of what options say: the same on every machine, where the same revision of the charm runs.
-pub(super) fn mark(chosen: &Chosen, use_: Use, limit_memory: Option<u64>) -> String {
+pub fn mark(chosen: &Chosen, use_: Use, limit_memory: Option<u64>) -> String {
     hex(&Sha1::digest(format!("{chosen:?} {use_:?} {limit_memory:?}")))
 }
 

@@ -30,12 +30,15 @@ struct Note {
     number: u32,
     /// The options that the files were last written for.
     options: String,
-    /// How often the server was started since it was last a full member, with options under which it never was one.
+    /// How often the server was started beside others who serve, since it was last a full member.
     starts: u32,
+    /// The same, whether others served or not.
+    tries: u32,
     /// Options under which it did not start, and why.
     refused: Option<(String, String)>,
-    /// Options under which it was a full member.
+    /// What its file said when it was last a full member with all of it, and the mark of the options then.
     good: Option<Settings>,
+    good_options: String,
     /// Why the turn that it has is not used yet.
     held: Option<String>,
     /// When the server was stopped for a turn and has not come back since, in seconds since the boot.
@@ -105,7 +108,7 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
     let to_blame = read(paths).starts >= STARTS_MAX && others_serve(wanted);
     let note = change(paths, |note| {
         if note.options != options {
-            (note.options, note.starts, note.held) = (options.clone(), 0, None);
+            (note.options, note.starts, note.tries, note.held) = (options.clone(), 0, 0, None);
         }
         let unsuccessful =
             to_blame && note.starts >= STARTS_MAX && note.good.as_ref().is_some_and(|good| *good != asked);
@@ -113,10 +116,13 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
             note.refused = Some((options.clone(), service::last_error()));
         }
     })?;
-    match (note.refused, note.good) {
-        (Some((of, _)), Some(good)) if of == options => Ok(good),
-        _ => Ok(asked),
-    }
+    Ok(choose(note, &options, wanted.refused_elsewhere, asked))
+}
+
+/// Options that some unit's server does not start with are in no unit's file: a power cut of all would find them everywhere.
+fn choose(note: Note, options: &str, refused_elsewhere: bool, asked: Settings) -> Settings {
+    let refused = refused_elsewhere || note.refused.is_some_and(|(of, _)| of == options);
+    note.good.filter(|_| refused).unwrap_or(asked)
 }
 
 /// What the ring of write-sets should hold, in bytes: the writes of the busiest time for much longer than a restart takes,
@@ -145,18 +151,32 @@ pub(super) fn note_good(paths: &Paths, settings: &Settings) -> anyhow::Result<()
             note.took_s = Some(took);
         }
         if !waits {
-            (note.starts, note.good) = (0, Some(settings.clone()));
+            (note.starts, note.tries, note.good) = (0, 0, Some(settings.clone()));
+            note.good_options.clone_from(&note.options);
         }
     })?;
     Ok(())
 }
 
-/// The server is being started.
+/// The server is being started. Where nobody serves it ends whatever its options are: then it says nothing about them.
 ///
 /// # Errors
 /// When that cannot be written down.
-pub(super) fn note_start(paths: &Paths) -> anyhow::Result<()> {
-    change(paths, |note| note.starts = note.starts.saturating_add(1)).map(drop)
+pub(super) fn note_start(paths: &Paths, others_serve: bool) -> anyhow::Result<()> {
+    change(paths, |note| {
+        note.tries = note.tries.saturating_add(1);
+        note.starts = note.starts.saturating_add(u32::from(others_serve));
+    })
+    .map(drop)
+}
+
+/// That the server ends on its way up since options have changed, for people. While nobody else serves nothing is done about
+/// it: it may be for another reason.
+pub fn suspicion(paths: &Paths) -> Option<String> {
+    let note = read(paths);
+    let suspect = note.tries >= STARTS_MAX && note.good.is_some() && note.good_options != note.options;
+    suspect
+        .then(|| format!("options have changed since it served, juju config sets them back: {}", service::last_error()))
 }
 
 /// Restarts the server. `Some` says why not now; then the turn is not used.
@@ -170,7 +190,7 @@ pub fn restart(paths: &Paths, number: u32, wanted: Option<&Wanted>) -> anyhow::R
         return Ok(Some("the server is not part of a primary component any more".to_owned()));
     };
     let members: BTreeSet<IpAddr> = wanted.members.iter().copied().chain([wanted.address]).collect();
-    let said = ask(&members);
+    let said = live::primaries(&members);
     let took_s = read(paths).took_s.unwrap_or(RESTART_S);
     let others =
         || said.iter().filter(|(address, _)| **address != wanted.address).filter_map(|(_, said)| said.as_ref());
@@ -188,15 +208,6 @@ pub fn restart(paths: &Paths, number: u32, wanted: Option<&Wanted>) -> anyhow::R
     change(paths, |note| note.stopped_s = Some(now))?;
     service::restart(paths, || Ok(view.map_or(Ok(()), |view| saved_view::put_back(paths, &view))?))?;
     Ok(None)
-}
-
-/// What each of them says of itself, now.
-fn ask(members: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, Option<Live>> {
-    std::thread::scope(|scope| {
-        let asked: Vec<_> =
-            members.iter().map(|address| (*address, scope.spawn(move || live::primary(*address)))).collect();
-        asked.into_iter().map(|(address, said)| (address, said.join().ok().flatten())).collect()
-    })
 }
 
 /// Who does not serve beside us, or does not keep up: with one member less it would fall behind further.
@@ -252,12 +263,40 @@ mod tests {
         assert_eq!(observe(&paths), Turned::default());
         pass(&paths, 4).unwrap();
         assert_eq!(observe(&paths).number, 4);
-        note_start(&paths).unwrap();
-        note_start(&paths).unwrap();
-        assert_eq!(read(&paths).starts, 2);
+        note_start(&paths, true).unwrap();
+        note_start(&paths, false).unwrap();
+        note_start(&paths, true).unwrap();
+        assert_eq!((read(&paths).starts, read(&paths).tries), (2, 3));
         note_good(&paths, &settings_of("1")).unwrap();
         assert_eq!((read(&paths).starts, read(&paths).good), (0, Some(settings_of("1"))));
         assert_eq!(observe(&paths).number, 4);
+    }
+
+    #[test]
+    fn refused_options_are_in_nobodys_file() {
+        let (good, asked) = (settings_of("1"), settings_of("2"));
+        let chosen = |refused: Option<&str>, elsewhere| {
+            let refused = refused.map(|of| (of.to_owned(), "it ends".to_owned()));
+            choose(Note { refused, good: Some(good.clone()), ..Note::default() }, "b", elsewhere, asked.clone())
+        };
+        assert_eq!(chosen(None, false), asked);
+        assert_eq!(chosen(Some("b"), false), good);
+        assert_eq!(chosen(Some("a"), false), asked, "options have changed since");
+        assert_eq!(chosen(None, true), good);
+        assert_eq!(choose(Note::default(), "b", true, asked.clone()), asked, "a newcomer knows none before");
+    }
+
+    #[test]
+    fn new_options_are_suspected_when_the_server_ends_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        note_good(&paths, &settings_of("1")).unwrap();
+        for _ in 0..STARTS_MAX {
+            note_start(&paths, false).unwrap();
+        }
+        assert_eq!(suspicion(&paths), None, "it has served with them");
+        change(&paths, |note| note.options = "new".to_owned()).unwrap();
+        assert!(suspicion(&paths).unwrap().starts_with("options have changed since it served"));
     }
 
     fn galera(seqno: u64) -> Galera {

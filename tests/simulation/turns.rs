@@ -181,6 +181,7 @@ impl World {
             others.peek().is_none() || others.any(|unit| unit.is_some_and(|unit| self.says_primary(me, unit)))
         };
         let synced = self.server(me).synced().is_some();
+        let refused_elsewhere = self.refused_elsewhere(me, set, running);
         let note = &mut self.machine(me).note_of_turns;
         let to_blame = note.starts >= STARTS_MAX && others_serve;
         if note.options != Some(set) {
@@ -191,7 +192,7 @@ impl World {
         if refuses {
             note.refused = Some(set);
         }
-        note.file = note.good.filter(|_| note.refuses().is_some()).unwrap_or(asked);
+        note.file = note.good.filter(|_| note.refuses().is_some() || refused_elsewhere).unwrap_or(asked);
         if synced && !note.waits() {
             (note.starts, note.good) = (0, Some(note.file));
         }
@@ -199,6 +200,17 @@ impl World {
             self.stats.refused += 1;
             self.say(format!("{me}: the server does not start with options {set}"));
         }
+    }
+
+    /// Whether another unit has said that its server does not start with these options, as far as this hook can see.
+    fn refused_elsewhere(&self, me: &Unit, set: usize, running: &Running) -> bool {
+        let bags = &running.context.snapshot.relations[&PEERS].unit_bags;
+        let refuses = |peer: &Peer| {
+            let turned = peer.report().map(|report| &report.turned);
+            turned.is_some_and(|turned| turned.refused.is_some() && turned.options == set.to_string())
+        };
+        let heard = self.planted != Some(Planted::NobodyRefuses);
+        heard && bags.iter().any(|(unit, bag)| *unit != name(me) && refuses(&peer_data::read_peer(&bag.values)))
     }
 
     /// Who is at each of these addresses, `me` left out.
