@@ -54,6 +54,9 @@ const ORDINARY: [&str; 7] = [
 /// The peer endpoint's name in metadata.yaml.
 pub const PEER_ENDPOINT: &str = "database-peers";
 
+/// The binding whose network clients come in by.
+pub const CLIENT_BINDING: &str = "database";
+
 /// Reads the environment and the program's own name.
 pub fn read(program: &str) -> Invocation {
     let dispatch = host::env("JUJU_DISPATCH_PATH").filter(|path| !path.is_empty());

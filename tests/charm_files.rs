@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mariadb_galera::invocation::PEER_ENDPOINT;
+use mariadb_galera::invocation::{CLIENT_BINDING, PEER_ENDPOINT};
 use mariadb_galera::mariadb;
 use mariadb_galera::model::settings;
 use mariadb_galera::options::{DESCRIPTIONS, EXTRA, Kind, Sets, Takes};
@@ -71,6 +71,11 @@ fn every_action_has_its_link_and_no_other() {
 #[test]
 fn the_peer_endpoint_is_the_one_that_the_code_knows() {
     assert_eq!(keys(&yaml("metadata.yaml")["peers"]), BTreeSet::from([PEER_ENDPOINT.to_owned()]));
+}
+
+#[test]
+fn clients_come_in_by_the_binding_that_the_code_asks_for() {
+    assert_eq!(keys(&yaml("metadata.yaml")["extra-bindings"]), BTreeSet::from([CLIENT_BINDING.to_owned()]));
 }
 
 #[test]

@@ -33,7 +33,10 @@ pub(super) fn run(params: &BTreeMap<String, Value>) -> anyhow::Result<BTreeMap<S
         if absent.contains(&unit) && live.as_ref().is_some_and(Live::is_primary) {
             observation.rivals.insert(unit.clone());
         }
-        rows.push(row(&model.juju, &unit, report.as_ref(), live.as_ref()));
+        let mut row = row(&model.juju, &unit, report.as_ref(), live.as_ref());
+        let own = (unit == model.me).then_some(model.client_address.as_ref()).flatten();
+        row["client-address"] = own.or_else(|| model.client_addresses.get(&unit)).cloned().into();
+        rows.push(row);
     }
     let judgement = sentence(&observation, &state);
     let formation = model.juju.app.formation.as_ref();
@@ -106,7 +109,8 @@ fn row(juju: &crate::cluster::Juju, unit: &Unit, report: Option<&Report>, live: 
 }
 
 fn table(rows: &[Value]) -> String {
-    let columns = ["unit", "address", "db-init", "state", "ready", "conf-id", "size", "role", "position"];
+    let columns =
+        ["unit", "address", "client-address", "db-init", "state", "ready", "conf-id", "size", "role", "position"];
     let mut lines = vec![columns.map(ToOwned::to_owned).to_vec()];
     for row in rows {
         lines.push(

@@ -9,7 +9,7 @@ use super::credentials::{self, Passwords};
 use super::peer_data::{self, Bag, CredentialsText, Format};
 use super::settings::{self, Options};
 use crate::cluster::{AppBag, Calendar, Event, Juju, Peers, Planned, Unit};
-use crate::invocation::{self, PEER_ENDPOINT};
+use crate::invocation::{self, CLIENT_BINDING, PEER_ENDPOINT};
 use crate::juju::{self, RelationId, UnitName};
 
 /// What was seen: the middle's part, and what publishing and acting need besides.
@@ -37,6 +37,10 @@ pub struct Model {
     pub model_uuid: String,
     /// This unit's address on the peers' network.
     pub address: Option<IpAddr>,
+    /// Where clients reach this unit: an address, or a name.
+    pub client_address: Option<String>,
+    /// Where they reach the others, as far as those have said so.
+    pub client_addresses: BTreeMap<Unit, String>,
 }
 
 /// Asks Juju everything that a pass needs.
@@ -46,13 +50,14 @@ pub struct Model {
 /// cluster. Juju runs the hook again.
 pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
     // Each question is a process of its own that mostly waits: they are asked side by side.
-    let (config, relations, address, leader, planned) = std::thread::scope(|scope| {
+    let (config, relations, address, client_address, leader, planned) = std::thread::scope(|scope| {
         let config = scope.spawn(juju::config::all);
         let relations = scope.spawn(|| juju::relation::ids(PEER_ENDPOINT));
         let address = scope.spawn(address);
+        let client_address = scope.spawn(client_address);
         let leader = scope.spawn(juju::leader::is_leader);
         let planned = scope.spawn(planned);
-        (joined(config), joined(relations), joined(address), joined(leader), joined(planned))
+        (joined(config), joined(relations), joined(address), joined(client_address), joined(leader), joined(planned))
     });
     let options = settings::read(&config?.context("cannot read the options")?, me.app());
     let relation = relations?.context("cannot find the peer relation")?.into_iter().next();
@@ -78,6 +83,8 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
         credentials: None,
         model_uuid: invocation::model_uuid(),
         address: address?,
+        client_address: client_address?,
+        client_addresses: BTreeMap::new(),
     };
     let Some(relation) = relation else {
         return Ok(model);
@@ -106,6 +113,8 @@ pub fn observe(me: &Unit, event: Event) -> anyhow::Result<Model> {
         peers.insert(name, bag);
     }
     model.format = Format::agreed(peers.values());
+    let client_address = |(unit, bag): (&Unit, &Bag)| Some((unit.clone(), bag.get(CLIENT_BINDING)?.clone()));
+    model.client_addresses = peers.iter().filter_map(client_address).collect();
     let peers = peers.into_iter().map(|(unit, bag)| (unit, peer_data::read_peer(&bag))).collect();
     model.juju.peers = Peers::Known(peers);
     let (known, passwords, text) = credentials??;
@@ -157,4 +166,9 @@ fn planned() -> Planned {
 /// The address that peers reach this unit at: of the peers' binding, so that network spaces are respected.
 fn address() -> Option<IpAddr> {
     juju::network::get(PEER_ENDPOINT, None).ok()?.bind_address()?.parse().ok()
+}
+
+/// Where clients reach this unit. A binding that an earlier revision of the charm did not have may be unknown to Juju yet.
+fn client_address() -> Option<String> {
+    juju::network::get(CLIENT_BINDING, None).ok()?.ingress_address().map(ToOwned::to_owned)
 }

@@ -7,6 +7,7 @@ use super::credentials::{self, Passwords};
 use super::observe::Model;
 use super::peer_data::{self, Bag, CredentialsText};
 use crate::cluster::{Commit, Level, Report, Status};
+use crate::invocation::CLIENT_BINDING;
 use crate::juju::status::{self as shown, Shown};
 use crate::juju::{self, log};
 
@@ -18,8 +19,10 @@ pub fn report(model: &Model, report: &Report) -> anyhow::Result<bool> {
     let Some(relation) = &model.relation else {
         return Ok(false);
     };
+    let client_address = (CLIENT_BINDING.to_owned(), model.client_address.clone().unwrap_or_default());
     let changes: Bag = peer_data::write_report(report, model.format)
         .into_iter()
+        .chain([client_address])
         .filter(|(key, value)| model.own_bag.get(key).map_or("", String::as_str) != value)
         .collect();
     if changes.is_empty() {
