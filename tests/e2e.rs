@@ -221,7 +221,8 @@ fn requests_are_answered(m: &Model) {
     let status: Value = serde_json::from_str(text(&results["status"])).unwrap_or_default();
     let members = status["members"].as_array().cloned().unwrap_or_default();
     let whole = members.iter().filter(|member| {
-        let well = member["state"] == "synced" && member["ready"] == true && member["client-address"] == member["address"];
+        let well =
+            member["state"] == "synced" && member["ready"] == true && member["client-address"] == member["address"];
         well && member["size"] == 3 && member["db-init"] == 3
     });
     m.hold(whole.count() == 3, &format!("get-cluster-status format=json shows three ready members: {status}"));

@@ -12,9 +12,11 @@ use crate::host::{Mode, file};
 use crate::mariadb::cnf::{self, ServerConfig, SstMethod};
 use crate::mariadb::sql::{Session, quote_text};
 use crate::mariadb::{CNF, Paths, SECRET_CNF, running};
+use crate::options;
 
 /// The account whose password state transfers use.
 const SST_ACCOUNT: &str = "charmed-sst";
+const ZONE: &str = "default_time_zone";
 /// Below so many write-sets a cluster is as good as empty: a file copy takes a second, and blocks nobody yet.
 const YOUNG_SEQNO: u64 = 1000;
 
@@ -28,6 +30,11 @@ pub fn configure(paths: &Paths, wanted: &Wanted, secrets: Option<&Secrets>, runn
     let serving = if running { Vec::new() } else { serving(paths, wanted) };
     let settings = turn::settings(paths, wanted, running)?;
     let Settings { mut variables, provider, extra } = settings.clone();
+    let known = journal::read(paths).entry().is_some_and(|entry| entry.db_init == DbInit::Initialised);
+    if !known && variables.get(ZONE).is_some_and(|zone| options::names_a_zone(zone)) {
+        // Its tables come with the first copy, or are filled by the founder; without them the server does not start.
+        variables.remove(ZONE);
+    }
     let usual = match variables.remove("wsrep_sst_method").as_deref() {
         Some("rsync") => SstMethod::Rsync,
         _ => SstMethod::Mariabackup,

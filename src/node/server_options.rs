@@ -1,6 +1,7 @@
 //! What options and the machine make of the server's file, and whether the server would run with it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
@@ -89,7 +90,7 @@ pub fn problem(paths: &Paths, chosen: &Chosen, use_: Use, limit_memory: Option<u
     if file::read_to_string_opt(&noted).ok().flatten().as_deref() == Some(&*seen) {
         return None;
     }
-    if let Some(found) = larger_than_all(&settings, memory) {
+    if let Some(found) = larger_than_all(&settings, memory).or_else(|| no_such_zone(&settings, Path::new(ZONES))) {
         return Some(found);
     }
     let listing = match ask(paths, &text) {
@@ -153,6 +154,15 @@ fn unknown(settings: &Settings, listing: &Variables) -> Option<(&'static str, St
     Some((EXTRA, format!("the server has no variable {name}{hint}")))
 }
 
+/// The server's tables of zones are made from these.
+const ZONES: &str = "/usr/share/zoneinfo";
+
+fn no_such_zone(settings: &Settings, zones: &Path) -> Option<(&'static str, String)> {
+    let zone = settings.variables.get("default_time_zone").filter(|zone| options::names_a_zone(zone))?;
+    let absent = file::exists(zones.join(zone)).is_ok_and(|there| !there);
+    absent.then(|| ("time-zone", format!("there is no zone {zone} on this machine; names are as in {ZONES}")))
+}
+
 /// Without asking: a server that is asked about a cache may allocate it.
 fn larger_than_all(settings: &Settings, memory: u64) -> Option<(&'static str, String)> {
     let sizes = settings.extra.iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
@@ -189,4 +199,24 @@ fn too_much(chosen: &Chosen, listing: &Variables, memory: u64) -> Option<(&'stat
         mib(memory)
     );
     Some((option, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_one_of_this_machines() {
+        let dir = tempfile::tempdir().unwrap();
+        file::create_dir_all_with(dir.path().join("Europe"), &Mode::new(0o755)).unwrap();
+        file::write_atomic(dir.path().join("Europe/Berlin"), b"", &Mode::new(0o644)).unwrap();
+        let said = |zone: &str| {
+            let variables = [("default_time_zone".to_owned(), zone.to_owned())].into();
+            no_such_zone(&Settings { variables, ..Settings::default() }, dir.path()).map(|(_, why)| why)
+        };
+        assert_eq!([said("Europe/Berlin"), said("SYSTEM"), said("+02:00")], [None, None, None]);
+        let why = said("Mars/Base").unwrap();
+        assert_eq!(why, "there is no zone Mars/Base on this machine; names are as in /usr/share/zoneinfo");
+        assert_eq!(no_such_zone(&Settings::default(), dir.path()), None);
+    }
 }

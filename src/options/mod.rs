@@ -7,7 +7,7 @@ mod value;
 
 pub use extra::{Extra, Line, normalised};
 pub use table::{DESCRIPTIONS, OWNED};
-pub use value::{Kind, bytes};
+pub use value::{Kind, bytes, names_a_zone};
 
 use std::collections::BTreeMap;
 

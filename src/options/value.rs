@@ -183,6 +183,11 @@ pub(super) fn shown_bytes(bytes: u64) -> String {
     unit.map_or_else(|| bytes.to_string(), |(power, letter)| format!("{}{letter}", bytes >> power))
 }
 
+/// Whether a value of `time_zone` is a zone's name: only a server whose tables know it can start with it.
+pub fn names_a_zone(value: &str) -> bool {
+    !value.eq_ignore_ascii_case("SYSTEM") && !value.starts_with(['+', '-'])
+}
+
 /// What the server takes for `time_zone`: offsets from -12:59 to +14:00 (its documentation), and names that its tables know,
 /// which it says itself.
 fn is_zone(text: &str) -> bool {

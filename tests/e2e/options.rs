@@ -29,7 +29,8 @@ const AT_ONCE: [(&str, &str, &str, &str); 18] = [
 ];
 
 /// Option, value, and what the status says.
-const REFUSED: [(&str, &str, &str); 12] = [
+const REFUSED: [(&str, &str, &str); 13] = [
+    ("time-zone", "Mars/Base", "time-zone: there is no zone Mars/Base on this machine"),
     ("wait-timeout", "0", "wait-timeout: 0 is not a number from 1 to 31536000"),
     ("gcache-size", "1M", "gcache-size: \"1M\" is not auto or a size from 32M to 16T"),
     ("character-set", "klingon", "character-set: \"klingon\" is not a character set"),
@@ -46,6 +47,30 @@ const REFUSED: [(&str, &str, &str); 12] = [
     ),
     ("extra-config", "key_buffer_size=900G", "extra-config: key_buffer_size = 900G is more than this machine's"),
     ("extra-config", "wait_timeout=5", "extra-config: line 1: wait_timeout has an option of its own"),
+];
+
+/// What no option takes, in the order of the table, and what the status says is allowed.
+const OUT_OF_RANGE: [(&str, &str, &str); 20] = [
+    ("max-connections", "9", "9 is not 0 (from the machine's memory) or a number from 10 to 100000"),
+    ("innodb-buffer-pool-size", "4M", "\"4M\" is not auto or a size from 5M to 64T"),
+    ("innodb-io-capacity", "99", "99 is not a number from 100 to 1000000"),
+    ("innodb-flush-log-at-trx-commit", "3", "3 is not a number from 0 to 2"),
+    ("table-open-cache", "9", "9 is not a number from 10 to 1048576"),
+    ("wait-timeout", "31536001", "31536001 is not a number from 1 to 31536000"),
+    ("default-storage-engine", "csv", "\"csv\" is not InnoDB or Aria or MyISAM"),
+    ("character-set", "klingon", "\"klingon\" is not a character set of the server's"),
+    ("time-zone", "+15:00", "\"+15:00\" is not SYSTEM, an offset"),
+    ("binlog-retention-days", "100", "100 is not a number of days from 1 to 99"),
+    ("long-query-time", "-1", "-1 is not a number of seconds from 0 to 31536000"),
+    ("wsrep-slave-threads", "513", "513 is not a number from 1 to 512"),
+    ("sst-method", "mysqldump", "\"mysqldump\" is not mariabackup or rsync"),
+    ("lower-case-table-names", "2", "2 is not a number from 0 to 1"),
+    ("gcache-size", "31M", "\"31M\" is not auto or a size from 32M to 16T"),
+    ("gcs-fc-limit", "1000001", "1000001 is not a number from 1 to 1000000"),
+    ("peer-timeout", "PT301S", "\"PT301S\" is not a time in seconds"),
+    ("suspect-timeout", "PT0S", "\"PT0S\" is not a time in seconds"),
+    ("inactive-timeout", "15", "\"15\" is not a time in seconds"),
+    ("profile-limit-memory", "599", "599 is not"),
 ];
 
 /// A cluster of three.
@@ -84,6 +109,25 @@ pub(crate) fn reach_every_server(m: &Model, app: &str) {
         });
     }
 
+    m.step("values out of range");
+    let set: Vec<String> = OUT_OF_RANGE.iter().map(|(option, value, _)| format!("{option}={value}")).collect();
+    let words: Vec<&str> = ["config", app].into_iter().chain(set.iter().map(String::as_str)).collect();
+    m.juju(&words);
+    m.soon("each of them is named on every unit, with its value and what is allowed", 60, || {
+        let missing = |message: &str| -> Vec<&str> {
+            let said = |(option, _, why): &&(&str, &str, &str)| !message.contains(&format!("{option}: {why}"));
+            OUT_OF_RANGE.iter().filter(said).map(|(option, ..)| *option).collect()
+        };
+        let units = m.app(app).units;
+        match units.iter().find(|unit| unit.workload != "blocked" || !missing(&unit.message).is_empty()) {
+            None => Ok(()),
+            Some(unit) => Err(format!("{}: {:?} missing in {:?}", unit.name, missing(&unit.message), unit.message)),
+        }
+    });
+    let names_out: Vec<&str> = OUT_OF_RANGE.iter().map(|(option, ..)| *option).collect();
+    m.juju(&["config", app, "--reset", &names_out.join(",")]);
+    m.one_cluster(app, 3, 60);
+
     m.step("values that cannot be used");
     for (option, value, expected) in REFUSED {
         m.juju(&["config", app, &format!("{option}={value}")]);
@@ -105,16 +149,17 @@ pub(crate) fn reach_every_server(m: &Model, app: &str) {
 
 /// One unit after the other, while a client writes.
 fn in_turn(m: &Model, app: &str, units: &[String]) {
-    m.step("an option that only a start takes");
+    m.step("options that only a start takes");
     let told = m.run(&units[0], &["get-password", &format!("username={OPERATOR}")]);
     let password = told["password"].as_str().unwrap().to_owned();
     let doors = m.app(app).units.into_iter().filter_map(|unit| unit.address).collect();
     let writer = Writer::start_at(doors, &password, "turns");
     let before: Vec<u64> = units.iter().map(|unit| starts(m, unit).len() as u64).collect();
-    m.juju(&["config", app, "gcache-size=48M"]);
-    m.until("every server runs with it", 180, || {
-        let missing: Vec<&String> =
-            units.iter().filter(|unit| !gcache(m, unit).contains("gcache.size = 50331648;")).collect();
+    m.juju(&["config", app, "gcache-size=48M", "peer-timeout=PT4S"]);
+    m.until("every server runs with them", 180, || {
+        let runs =
+            |said: &str| said.contains("gcache.size = 50331648;") && said.contains("gmcast.peer_timeout = PT4S;");
+        let missing: Vec<&String> = units.iter().filter(|unit| !runs(&gcache(m, unit))).collect();
         if missing.is_empty() { Ok(()) } else { Err(format!("not yet: {missing:?}")) }
     });
     m.one_cluster(app, units.len(), 60);
@@ -128,13 +173,49 @@ fn in_turn(m: &Model, app: &str, units: &[String]) {
         times.extend(starts.last().cloned());
     }
     m.step(&format!("  started at {times:?}"));
+    let mut away: Vec<(f64, f64, &String)> = units
+        .iter()
+        .filter_map(|unit| Some((away(m, unit)?, unit)))
+        .map(|((from, to), unit)| (from, to, unit))
+        .collect();
+    away.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let one_at_a_time = away.len() == units.len() && away.windows(2).all(|pair| pair[0].1 <= pair[1].0);
+    m.hold(one_at_a_time, &format!("one at a time, from its stop to its being Synced: {away:?}"));
 }
+
+/// When the server was last stopped, and when it was Synced again, in seconds, from the journal.
+fn away(m: &Model, unit: &str) -> Option<(f64, f64)> {
+    let log = m.on(unit, "journalctl --unit mariadb --output short-unix --no-pager").out;
+    let last = |word: &str| {
+        let line = log.lines().rev().find(|line| line.contains(word))?;
+        line.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    Some((last("Stopping mariadb.service")?, last("Synchronized with group, ready for connections")?))
+}
+
+/// What a cluster forms with.
+const FROM_THE_BEGINNING: [(&str, &str, &str); 7] = [
+    ("time-zone=Europe/Berlin", "time_zone", "Europe/Berlin"),
+    ("lower-case-table-names=1", "lower_case_table_names", "1"),
+    ("default-storage-engine=Aria", "default_storage_engine", "Aria"),
+    ("character-set=latin1", "character_set_server", "latin1"),
+    ("sst-method=rsync", "wsrep_sst_method", "rsync"),
+    ("slow-query-log=true", "slow_query_log", "1"),
+    ("extra-config=max_allowed_packet=32M", "max_allowed_packet", "33554432"),
+];
 
 /// The only member of a cluster comes back by itself.
 fn alone(m: &Model) {
-    m.step("a cluster of one");
-    m.deploy("single", 1, &[]);
+    m.step("a cluster of one, with options from the beginning");
+    let config: Vec<&str> = FROM_THE_BEGINNING.iter().map(|(config, ..)| *config).collect();
+    m.deploy("single", 1, &config);
     let uuid = m.one_cluster("single", 1, 300);
+    for (config, variable, expected) in FROM_THE_BEGINNING {
+        m.soon(&format!("it has formed with {config}"), 30, || {
+            let now = m.sql("single/0", &format!("SELECT @@GLOBAL.{variable}"))?;
+            if now == expected { Ok(()) } else { Err(now) }
+        });
+    }
     m.juju(&["config", "single", "gcache-size=48M"]);
     m.until("it runs with it", 60, || {
         if gcache(m, "single/0").contains("gcache.size = 50331648;") { Ok(()) } else { Err("not yet".to_owned()) }
