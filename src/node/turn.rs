@@ -108,7 +108,8 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
     let to_blame = read(paths).starts >= STARTS_MAX && others_serve(wanted);
     let note = change(paths, |note| {
         if note.options != options {
-            (note.options, note.starts, note.tries, note.held) = (options.clone(), 0, 0, None);
+            // Options that come back are tried again: the reason for which they were refused may be gone.
+            *note = Note { options: options.clone(), starts: 0, tries: 0, held: None, refused: None, ..note.clone() };
         }
         let unsuccessful =
             to_blame && note.starts >= STARTS_MAX && note.good.as_ref().is_some_and(|good| *good != asked);

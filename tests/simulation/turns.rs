@@ -185,7 +185,7 @@ impl World {
         let note = &mut self.machine(me).note_of_turns;
         let to_blame = note.starts >= STARTS_MAX && others_serve;
         if note.options != Some(set) {
-            (note.options, note.starts) = (Some(set), 0);
+            (note.options, note.starts, note.refused) = (Some(set), 0, None);
         }
         let unsuccessful = to_blame && note.starts >= STARTS_MAX && note.good.is_some_and(|good| good != asked);
         let refuses = unsuccessful && note.refused != Some(set);
