@@ -19,6 +19,8 @@ pub enum Request {
         config: BTreeMap<String, String>,
         storage: BTreeMap<String, String>,
         to: Option<String>,
+        #[serde(default)]
+        bind: String,
     },
     Refresh {
         application: String,

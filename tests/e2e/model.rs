@@ -145,11 +145,19 @@ impl Model {
 
     /// Deploys the packed charm as the smallest server that runs.
     pub(crate) fn deploy(&self, app: &str, unit_count: u32, config: &[&str]) {
+        self.deploy_bound(app, unit_count, config, "");
+    }
+
+    /// The same, with endpoints on network spaces.
+    pub(crate) fn deploy_bound(&self, app: &str, unit_count: u32, config: &[&str], bind: &str) {
         let charm = charm();
         let count = unit_count.to_string();
         let mut words = vec!["deploy", charm.to_str().unwrap(), app, "-n", &count, "--config", "profile=testing"];
         for option in config {
             words.extend(["--config", option]);
+        }
+        if !bind.is_empty() {
+            words.extend(["--bind", bind]);
         }
         self.step(&format!("deploy {app} -n {count} {}", config.join(" ")));
         self.juju(&words);

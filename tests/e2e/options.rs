@@ -208,8 +208,20 @@ const FROM_THE_BEGINNING: [(&str, &str, &str); 7] = [
 fn alone(m: &Model) {
     m.step("a cluster of one, with options from the beginning");
     let config: Vec<&str> = FROM_THE_BEGINNING.iter().map(|(config, ..)| *config).collect();
-    m.deploy("single", 1, &config);
+    if m.is_local() {
+        m.deploy_bound("single", 1, &config, "database-peers=internal");
+    } else {
+        m.deploy("single", 1, &config);
+    }
     let uuid = m.one_cluster("single", 1, 300);
+    if m.is_local() {
+        let address = m.sql("single/0", "SELECT @@GLOBAL.wsrep_node_address").unwrap_or_default();
+        let clients = m.app("single").units[0].address.map(|address| address.to_string()).unwrap_or_default();
+        let table = m.run("single/0", &["get-cluster-status"])["status"].to_string();
+        let bound = address.starts_with("10.90.") && clients.starts_with("10.89.");
+        let shown = table.contains(&address) && table.contains(&clients);
+        m.hold(bound && shown, &format!("members meet on their own network: {address}, clients come to {clients}"));
+    }
     for (config, variable, expected) in FROM_THE_BEGINNING {
         m.soon(&format!("it has formed with {config}"), 30, || {
             let now = m.sql("single/0", &format!("SELECT @@GLOBAL.{variable}"))?;

@@ -24,13 +24,13 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let model = current(cli.model.as_deref());
     let ask = |request: &Request| ask(&model, request);
     match cli.command {
-        Command::Deploy { charm, name, num_units, config, storage, to, base, trust: _ } => {
+        Command::Deploy { charm, name, num_units, config, storage, to, bind, base, trust: _ } => {
             if let Some(base) = base {
                 say(&format!("--base {base} changes nothing here: machines run the same release as this host"));
             }
             let charm = absolute(&charm)?;
-            let request =
-                Request::Deploy { charm, name, num_units, config: options(&config)?, storage: sizes(&storage)?, to };
+            let (config, storage) = (options(&config)?, sizes(&storage)?);
+            let request = Request::Deploy { charm, name, num_units, config, storage, to, bind };
             let done = ask(&request)?;
             say(&format!("Deployed {} with {num_units} unit(s).", done["application"].as_str().unwrap_or_default()));
         }

@@ -60,6 +60,10 @@ enum Command {
         /// The number of an existing machine, instead of a new one
         #[arg(long)]
         to: Option<String>,
+        /// Which endpoints are on which network space, as in "database-peers=internal"; a space alone is for all others.
+        /// There are two, alpha and internal, and every machine is on both
+        #[arg(long, default_value = "")]
+        bind: String,
         /// Changes nothing here: machines run the release of this host
         #[arg(long)]
         base: Option<String>,

@@ -56,8 +56,8 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
     }
     match request {
         Request::Ping => Ok(json!({"pid": std::process::id()})),
-        Request::Deploy { charm, name, num_units, config, storage, to } => {
-            deploy(controller, &charm, name, num_units, &config, &storage, to.as_deref(), progress)
+        Request::Deploy { charm, name, num_units, config, storage, to, bind } => {
+            deploy(controller, &charm, name, num_units, &config, &storage, to.as_deref(), &bind, progress)
         }
         Request::AddUnit { application, num_units, to } => {
             add_units(controller, &application, num_units, to.as_deref(), progress)
@@ -342,6 +342,7 @@ fn deploy(
     config: &BTreeMap<String, String>,
     storage: &BTreeMap<String, String>,
     to: Option<&str>,
+    bind: &str,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Value> {
     let (read, file) = keep_charm(controller, charm)?;
@@ -350,6 +351,7 @@ fn deploy(
     let to = machine(to)?;
     let units = commit(controller, |state| {
         state.add_application(&name, read, &file, config, storage)?;
+        state.bind(&name, bind)?;
         (0..num_units).map(|_| state.add_unit(&name, to, now)).collect::<Result<Vec<_>, _>>()
     })?;
     provision(controller, &units, progress)?;

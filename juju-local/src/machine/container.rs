@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use super::command::{attempt, run};
 use super::network::{Network, outside_mtu};
 use super::{Machines, Mount, base, cgroup, cut, storage};
+use crate::model::SPACES;
 
 /// The machines of one model.
 pub struct Containers {
@@ -246,10 +247,12 @@ fn link_packages(from: &Path, to: &Path) {
 
 /// Gives the machine its address before any of its services starts, at every boot and whoever boots it.
 fn network_unit(address: &str, gateway: &str, mtu: &str) -> String {
+    let rest = address.strip_prefix(SPACES[0].1).unwrap_or_default();
+    let addresses = SPACES.map(|(_, prefix)| format!("ip addr replace {prefix}{rest}/24 dev host0")).join("; ");
     format!(
         "[Unit]\nDescription=Network of this machine\nDefaultDependencies=no\nBefore=network-pre.target network.target \
          network-online.target\nWants=network.target\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-         ExecStart=/bin/sh -ec 'ip link set lo up; ip addr replace {address}/24 dev host0; \
+         ExecStart=/bin/sh -ec 'ip link set lo up; {addresses}; \
          ip link set host0 mtu {mtu} up; ip route replace default via {gateway}'\n"
     )
 }

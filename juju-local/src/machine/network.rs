@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::command::{attempt, run};
+use crate::model::SPACES;
 
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -40,7 +41,7 @@ impl Network {
             let subnet = text.trim().parse().with_context(|| format!("cannot read {}", file.display()))?;
             return Ok(Self { subnet });
         }
-        let taken = run("ip", &["-o", "-4", "addr"])? + &run("ip", &["-4", "route"])?.replace("10.89.", " 10.89.");
+        let taken = run("ip", &["-o", "-4", "addr"])? + &run("ip", &["-4", "route"])?.replace("10.", " 10.");
         let others: Vec<String> = fs::read_dir(dir.parent().unwrap_or(dir))
             .into_iter()
             .flatten()
@@ -49,7 +50,10 @@ impl Network {
             .collect();
         // Making the bridge is the claim: of two models that look at the same moment, the kernel lets one have it.
         let free = (1..=250u8)
-            .filter(|n| !taken.contains(&format!(" 10.89.{n}.")) && !others.iter().any(|o| o.trim() == n.to_string()))
+            .filter(|n| {
+                SPACES.iter().all(|(_, prefix)| !taken.contains(&format!(" {prefix}{n}.")))
+                    && !others.iter().any(|o| o.trim() == n.to_string())
+            })
             .find(|n| attempt("ip", &["link", "add", &Self { subnet: *n }.bridge(), "type", "bridge"]));
         let subnet = free.context("cannot find a free network 10.89.N.0/24; destroy a model")?;
         fs::write(&file, subnet.to_string())?;
@@ -62,7 +66,9 @@ impl Network {
         if !Path::new("/sys/class/net").join(&bridge).exists() {
             run("ip", &["link", "add", &bridge, "type", "bridge"])?;
         }
-        attempt("ip", &["addr", "add", &format!("{}/24", self.gateway()), "dev", &bridge]);
+        for (_, prefix) in SPACES {
+            attempt("ip", &["addr", "add", &format!("{prefix}{}.1/24", self.subnet), "dev", &bridge]);
+        }
         run("ip", &["link", "set", &bridge, "mtu", &outside_mtu(), "up"])?;
         if fs::read_to_string(FORWARD)?.trim() == "0" {
             // Remembered outside the model: the last model to go puts it back.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use rand::RngExt as _;
 use serde_json::Value;
 
-use super::{Application, Bag, Endpoint, Life, Machine, Owner, Relation, State, StatusInfo, Storage, Unit, UnitName};
+use super::{
+    Application, Bag, Endpoint, Life, Machine, Owner, Relation, SPACES, State, StatusInfo, Storage, Unit, UnitName,
+};
 use crate::charm_files::Charm;
 
 /// Why a command was refused: one sentence, with the remedy where there is one.
@@ -27,6 +29,31 @@ impl State {
             uuid.insert(at, '-');
         }
         Self { name: name.to_owned(), uuid, ..Self::default() }
+    }
+
+    /// Binds an application's endpoints to network spaces, as `--bind` says it: `SPACE`, `ENDPOINT=SPACE`, several of them.
+    ///
+    /// # Errors
+    /// When there is no such endpoint or space.
+    pub fn bind(&mut self, app: &str, text: &str) -> Result<(), ModelError> {
+        let application = self.applications.get_mut(app);
+        let application = application.ok_or_else(|| ModelError::new(format!("application {app:?} not found")))?;
+        for word in text.split_whitespace() {
+            let (endpoint, space) = word.split_once('=').unwrap_or(("", word));
+            let charm = &application.charm;
+            let known = endpoint.is_empty()
+                || [&charm.peers, &charm.provides, &charm.requires].iter().any(|role| role.contains_key(endpoint))
+                || charm.extra_bindings.iter().any(|name| name == endpoint);
+            if !known {
+                return Err(ModelError::new(format!("charm {:?} has no endpoint {endpoint:?} to bind", charm.name)));
+            }
+            if !SPACES.iter().any(|(name, _)| *name == space) {
+                let names = SPACES.map(|(name, _)| name).join(", ");
+                return Err(ModelError::new(format!("space {space:?} not found; there are: {names}")));
+            }
+            application.bindings.insert(endpoint.to_owned(), space.to_owned());
+        }
+        Ok(())
     }
 
     /// Adds an application without units.
@@ -76,6 +103,7 @@ impl State {
                 workload_version: String::new(),
                 leader_settings: BTreeMap::new(),
                 life: Life::Alive,
+                bindings: BTreeMap::new(),
             },
         );
         for (endpoint, interface) in peers {
@@ -306,7 +334,8 @@ impl State {
 
     /// Writes a unit's address into its databag of a relation.
     pub fn tell_address(&mut self, relation: u32, unit: &UnitName) {
-        let address = self.address_of(unit);
+        let endpoint = self.relations.get(&relation).and_then(|r| r.endpoint_of(&unit.app)).map(|e| e.name.clone());
+        let address = self.address_for(unit, &endpoint.unwrap_or_default());
         let major = self.major();
         let Some(relation) = self.relations.get_mut(&relation) else {
             return;

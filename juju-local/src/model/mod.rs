@@ -116,7 +116,13 @@ pub struct Application {
     pub workload_version: String,
     pub leader_settings: BTreeMap<String, String>,
     pub life: Life,
+    /// Endpoints, and the network space that each is bound to; an empty name stands for all others.
+    #[serde(default)]
+    pub bindings: BTreeMap<String, String>,
 }
+
+/// The default network space, and the other one. Every machine is on both, with the same last numbers.
+pub const SPACES: [(&str, &str); 2] = [("alpha", "10.89."), ("internal", "10.90.")];
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Unit {
@@ -377,5 +383,17 @@ impl State {
 
     pub fn address_of(&self, unit: &UnitName) -> String {
         self.units.get(unit).and_then(|u| self.machines.get(&u.machine)).map(|m| m.address.clone()).unwrap_or_default()
+    }
+
+    /// A unit's address in the space that an endpoint is bound to.
+    pub fn address_for(&self, unit: &UnitName, endpoint: &str) -> String {
+        let address = self.address_of(unit);
+        let bindings = self.applications.get(&unit.app).map(|application| &application.bindings);
+        let space = bindings.and_then(|bindings| bindings.get(endpoint).or_else(|| bindings.get("")));
+        let prefix = SPACES.iter().find(|(name, _)| space.is_some_and(|space| space == name)).map(|(_, prefix)| prefix);
+        match (prefix, address.strip_prefix(SPACES[0].1)) {
+            (Some(prefix), Some(rest)) => format!("{prefix}{rest}"),
+            (None, _) | (_, None) => address,
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn get(context: &Context, args: &[String]) -> Outcome {
     if !known {
         return Err(failure(format!("no network config found for binding {binding:?}")));
     }
-    let address = context.snapshot.address_of(&context.unit);
+    let address = context.snapshot.address_for(&context.unit, binding);
     let cidr = address.rsplit_once('.').map(|(net, _)| format!("{net}.0/24")).unwrap_or_default();
     let mut chosen = Map::new();
     for (flag, value) in [
