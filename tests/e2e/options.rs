@@ -61,7 +61,7 @@ const OUT_OF_RANGE: [(&str, &str, &str); 20] = [
     ("character-set", "klingon", "\"klingon\" is not a character set of the server's"),
     ("time-zone", "+15:00", "\"+15:00\" is not SYSTEM, an offset"),
     ("binlog-retention-days", "100", "100 is not a number of days from 1 to 99"),
-    ("long-query-time", "-1", "-1 is not a number of seconds from 0 to 31536000"),
+    ("long-query-time", "-1", "-1.0 is not a number of seconds from 0 to 31536000"),
     ("wsrep-slave-threads", "513", "513 is not a number from 1 to 512"),
     ("sst-method", "mysqldump", "\"mysqldump\" is not mariabackup or rsync"),
     ("lower-case-table-names", "2", "2 is not a number from 0 to 1"),
@@ -183,14 +183,15 @@ fn in_turn(m: &Model, app: &str, units: &[String]) {
     m.hold(one_at_a_time, &format!("one at a time, from its stop to its being Synced: {away:?}"));
 }
 
-/// When the server was last stopped, and when it was Synced again, in seconds, from the journal.
+/// When the server was last stopped, and when it was first Synced again, in seconds, from the journal.
 fn away(m: &Model, unit: &str) -> Option<(f64, f64)> {
     let log = m.on(unit, "journalctl --unit mariadb --output short-unix --no-pager").out;
-    let last = |word: &str| {
-        let line = log.lines().rev().find(|line| line.contains(word))?;
-        line.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    Some((last("Stopping mariadb.service")?, last("Synchronized with group, ready for connections")?))
+    let lines: Vec<&str> = log.lines().collect();
+    let stopped = lines.iter().rposition(|line| line.contains("Stopping mariadb.service"))?;
+    // It says so again behind each copy that it gives.
+    let back = lines[stopped..].iter().find(|line| line.contains("Synchronized with group, ready for connections"))?;
+    let at = |line: &str| line.split_whitespace().next()?.parse::<f64>().ok();
+    Some((at(lines[stopped])?, at(back)?))
 }
 
 /// What a cluster forms with.
