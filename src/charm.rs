@@ -346,8 +346,11 @@ fn with_work(paths: &Paths, state: &State, trouble: Option<&str>) -> Status {
     let waits = running::waiting(paths).unwrap_or_default();
     let not_yet = turn::held(paths).map_or(String::new(), |why| format!(" (not yet: {why})"));
     let restart = (!waits.is_empty()).then(|| format!("waits for a restart: {}{not_yet}", waits.join(" ")));
-    let edit = paths.owned().edits(SHOW_EDITS_FOR).into_iter().next().map(|Edit { name, kept, .. }| {
-        format!("{name} was edited by hand and is put back, use juju config (the edit: {})", kept.display())
+    let edits = paths.owned().edits(SHOW_EDITS_FOR);
+    let names: BTreeSet<&str> = edits.iter().map(|edit| edit.name.as_str()).collect();
+    let edit = edits.first().map(|Edit { kept, .. }| {
+        let (names, kept) = (names.into_iter().collect::<Vec<_>>().join(" "), kept.parent().unwrap_or(kept).display());
+        format!("{names} was edited by hand and is put back, use juju config (the edit is in {kept})")
     });
     let beside = [bring::in_words(paths), work::now(paths), restart, proof, edit].into_iter().flatten();
     let message = beside.fold(status.message, |message, text| format!("{message}; {text}"));

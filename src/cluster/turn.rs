@@ -58,11 +58,18 @@ pub(super) fn commits(o: &Observation) -> Vec<Commit> {
     };
     let before = o.juju.app.turn.clone().unwrap_or_default();
     let next = match &before.unit {
-        Some(unit) if !planned.contains(unit) || is_over(o, unit, before.number) => Some(Turn { unit: None, ..before }),
+        // One that is removed in its turn is away for it until it has gone for good.
+        Some(unit) if has_gone(o, planned, unit) || is_over(o, unit, before.number) => {
+            Some(Turn { unit: None, ..before })
+        }
         Some(_) => None,
         None => choose(o, planned).map(|unit| Turn { number: before.number + 1, unit: Some(unit) }),
     };
     next.map(Commit::Turn).into_iter().collect()
+}
+
+fn has_gone(o: &Observation, planned: &BTreeSet<Unit>, unit: &Unit) -> bool {
+    !planned.contains(unit) && o.report_of(unit).is_none()
 }
 
 /// It was used, and the server is back.

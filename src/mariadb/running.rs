@@ -26,10 +26,11 @@ const NOT_COMPARED: [&str; 7] = [
 ];
 /// What the server shows for what has no value.
 const NO_VALUE: &str = "(No default value)";
-/// ER_INCORRECT_GLOBAL_LOCAL_VAR: "Variable ... is a read only variable"; and Galera's refusal of an option that only a start
-/// takes, which is a wrong argument to the server (ER_WRONG_ARGUMENTS; seen with 26.4.23).
-const ONLY_AT_START: u16 = 1238;
-const NOT_TAKEN: u16 = 1210;
+/// What a running server says to an option that a start takes. ER_WRONG_ARGUMENTS is Galera's word (seen with 26.4.23); of
+/// options that are no variables, or are called otherwise in files, it says ER_UNKNOWN_SYSTEM_VARIABLE; of values that only a start
+/// takes (`event_scheduler=DISABLED`), ER_WRONG_VALUE_FOR_VAR and ER_WRONG_TYPE_FOR_VAR; of read-only ones,
+/// ER_INCORRECT_GLOBAL_LOCAL_VAR. The file was checked: a start takes it.
+const ONLY_AT_START: [u16; 6] = [1193, 1210, 1229, 1231, 1232, 1238];
 
 /// By variable, and for Galera's own options by `wsrep_provider_options/NAME`.
 pub type Values = BTreeMap<String, String>;
@@ -41,6 +42,7 @@ pub fn named(file: &str, listing: &Variables) -> Values {
         (!name.is_empty()).then(|| name.to_ascii_lowercase().replace('-', "_"))
     });
     let mut values: Values = names
+        .map(|name| bare(name, listing))
         .filter(|name| !NOT_COMPARED.contains(&name.as_str()))
         .filter_map(|name| Some((name.clone(), listing.get(&name)?.clone())))
         .collect();
@@ -50,6 +52,15 @@ pub fn named(file: &str, listing: &Variables) -> Values {
         Some((format!("{PROVIDER}/{}", name.trim()), value.trim().to_owned()))
     }));
     values
+}
+
+/// `skip_local_infile` is a way to write `local_infile`.
+fn bare(name: String, listing: &Variables) -> String {
+    let rest = ["skip_", "disable_", "enable_"].iter().find_map(|prefix| name.strip_prefix(prefix));
+    match rest {
+        Some(rest) if !listing.contains_key(&name) => rest.to_owned(),
+        Some(_) | None => name,
+    }
 }
 
 const PROVIDER: &str = "wsrep_provider_options";
@@ -159,8 +170,7 @@ pub fn take_over(paths: &Paths, session: &mut Session) -> Result<(), TakeError> 
                 Some(value) => drop(running.insert(name.clone(), value.clone())),
                 None => drop(running.remove(name)),
             },
-            Err(why) if why.code() == Some(ONLY_AT_START) => {}
-            Err(why) if why.code() == Some(NOT_TAKEN) && name.starts_with(PROVIDER) => {}
+            Err(why) if why.code().is_some_and(|code| ONLY_AT_START.contains(&code)) => {}
             Err(why) => refused = Err(why),
         }
     }
@@ -208,12 +218,14 @@ mod tests {
     fn what_the_file_names_is_compared_as_the_server_reads_it() {
         let listing = values(&[
             ("max_allowed_packet", "67108864"),
+            ("local_infile", "FALSE"),
             ("wait_timeout", "28800"),
             ("wsrep_cluster_address", "gcomm://x"),
             ("wsrep_provider_options", "gcache.size=3;gcs.fc_limit=16"),
         ]);
-        let file = "# x\n[mysqld]\nmax-allowed-packet = 64M\nwsrep_cluster_address = gcomm://x\nwsrep_provider_options = 'x'\n";
+        let file = "# x\n[mysqld]\nskip-local-infile\nmax-allowed-packet = 64M\nwsrep_cluster_address = gcomm://x\nwsrep_provider_options = 'x'\n";
         let expected = values(&[
+            ("local_infile", "FALSE"),
             ("max_allowed_packet", "67108864"),
             ("wsrep_provider_options/gcache.size", "3"),
             ("wsrep_provider_options/gcs.fc_limit", "16"),

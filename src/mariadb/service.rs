@@ -120,11 +120,17 @@ pub fn last_error() -> String {
         .map(|output| output.stdout_text())
         .unwrap_or_default();
     let complaints = said.lines().filter_map(|line| line.split_once("[ERROR] ")).map(|(_, why)| why.trim());
-    // The last one is that it is aborting; the first of the last start says why.
-    let last: Vec<&str> = complaints.collect();
-    let why =
-        last.iter().rev().find(|why| !why.contains("Aborting")).copied().unwrap_or("the server ends without a word");
+    let why = telling(&complaints.collect::<Vec<_>>());
     why.chars().take(200).collect()
+}
+
+/// The last one is that it is aborting, and Galera complains of every end; what the server itself says before tells why.
+fn telling<'a>(complaints: &[&'a str]) -> &'a str {
+    let last = |fits: &dyn Fn(&str) -> bool| complaints.iter().rev().find(|why| !why.contains("Aborting") && fits(why));
+    last(&|why| !why.starts_with("WSREP"))
+        .or_else(|| last(&|_| true))
+        .copied()
+        .unwrap_or("the server ends without a word")
 }
 
 /// Stops the server cleanly and keeps it stopped, whoever asks. A clean stop lowers the cluster's quorum.
@@ -194,6 +200,14 @@ pub fn state() -> State {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_servers_own_complaint_tells_more_than_galeras() {
+        let zone = "Fatal error: Illegal or unknown default time zone 'Europe'";
+        assert_eq!(telling(&["WSREP: a", zone, "Aborting", "WSREP: View callback failed"]), zone);
+        assert_eq!(telling(&["WSREP: Failed to load provider", "Aborting"]), "WSREP: Failed to load provider");
+        assert_eq!(telling(&[]), "the server ends without a word");
+    }
 
     #[test]
     fn a_view_that_served_nobody_is_forgotten_and_nothing_else() {

@@ -13,6 +13,11 @@ use super::wsrep::GaleraStatus;
 /// MariaDB's default for `max_allowed_packet`, in bytes; our statements are smaller by far.
 const MAX_PACKET: usize = 16 * 1024 * 1024;
 
+/// Whatever operators set for clients. A session that asks how the cluster is must not wait for the cluster; what statements
+/// mean, and how texts are quoted, hangs on `sql_mode` (this is the default of MariaDB 10.11).
+const OWN_SETTINGS: &str = "SET SESSION wsrep_sync_wait=0, max_statement_time=0, autocommit=1, \
+    sql_mode='STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_CREATE_USER,NO_ENGINE_SUBSTITUTION'";
+
 /// Why the server did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum SqlError {
@@ -86,8 +91,7 @@ impl Session {
             .write_timeout(Some(limit))
             // The driver would ask for it first: a round trip more, every second.
             .max_allowed_packet(Some(MAX_PACKET))
-            // A session that asks how the cluster is must not wait for the cluster.
-            .init(vec!["SET SESSION wsrep_sync_wait=0"]);
+            .init(vec![OWN_SETTINGS]);
         let conn = Conn::new(Opts::from(options)).map_err(|why| SqlError::Connect { source: Box::new(why) })?;
         Ok(Self { conn })
     }

@@ -129,6 +129,7 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
                 return Ok(Some("the server has found its way back into a primary component".to_owned()));
             }
             service::stop_idle(paths)?;
+            configure_for_answer(hands);
             answer(paths, *epoch)?;
         }
         Step::StopAndAnswer(epoch) => {
@@ -169,6 +170,14 @@ fn one(step: &Step, hands: &mut Hands<'_>) -> anyhow::Result<Option<String>> {
 /// Cleanly when it serves; otherwise it has nothing to finish.
 fn stop(paths: &Paths) -> anyhow::Result<()> {
     if observe::server().primary().is_some() { service::stop(paths) } else { service::stop_idle(paths) }
+}
+
+/// The position is found by the server's own program, which reads its file: options that were mended have to be there. What
+/// cannot be written now is said by the next step that needs it.
+fn configure_for_answer(hands: &Hands<'_>) {
+    if let Some(wanted) = hands.wanted {
+        let _said_later = configure::configure(hands.paths, wanted, hands.secrets, false);
+    }
 }
 
 /// The answer to a call, with the server stopped.

@@ -100,7 +100,10 @@ pub fn problem(paths: &Paths, chosen: &Chosen, use_: Use, limit_memory: Option<u
         }
         Err(CheckError::Program(_) | CheckError::File(_) | CheckError::Odd) => return None,
     };
-    let found = unknown(&settings, &listing).or_else(|| too_much(chosen, &listing, memory));
+    let usable = limit_memory.map_or(memory, |limit| limit.min(memory));
+    let found = unknown(&settings, &listing)
+        .or_else(|| too_much(chosen, &listing, usable))
+        .or_else(|| too_large_a_ring(&settings, machine::disk_space(&paths.volume).ok()?.total));
     if found.is_none() {
         let _asked_again = file::write_atomic(&noted, seen.as_bytes(), &Mode::new(0o600));
     }
@@ -154,13 +157,27 @@ fn unknown(settings: &Settings, listing: &Variables) -> Option<(&'static str, St
     Some((EXTRA, format!("the server has no variable {name}{hint}")))
 }
 
+/// The ring of write-sets is one file on the data volume, written at once in its whole size.
+fn too_large_a_ring(settings: &Settings, volume: u64) -> Option<(&'static str, String)> {
+    let asked = settings.provider.get(GCACHE)?;
+    let (ring, most) = (asked.parse::<u64>().ok()?, volume / 2);
+    let why = || {
+        let (ring, most, volume) = (ring >> 20, most >> 20, volume >> 20);
+        format!("{ring} MiB is more than half ({most} MiB) of the data volume's {volume} MiB")
+    };
+    (ring > most).then(|| ("gcache-size", why()))
+}
+
 /// The server's tables of zones are made from these.
 const ZONES: &str = "/usr/share/zoneinfo";
 
 fn no_such_zone(settings: &Settings, zones: &Path) -> Option<(&'static str, String)> {
     let zone = settings.variables.get("default_time_zone").filter(|zone| options::names_a_zone(zone))?;
-    let absent = file::exists(zones.join(zone)).is_ok_and(|there| !there);
-    absent.then(|| ("time-zone", format!("there is no zone {zone} on this machine; names are as in {ZONES}")))
+    // Folders and lists lie there too.
+    let is_one = |bytes: Option<Vec<u8>>| bytes.is_some_and(|bytes| bytes.starts_with(b"TZif"));
+    let there = !zone.starts_with('/') && file::read_opt(zones.join(zone)).is_ok_and(is_one);
+    let why = || format!("there is no zone {zone} on this machine; names are as in {ZONES}");
+    (zones.is_dir() && !there).then(|| ("time-zone", why()))
 }
 
 /// Without asking: a server that is asked about a cache may allocate it.
@@ -206,15 +223,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_ring_fits_on_the_volume() {
+        let said = |ring: &str| {
+            let provider = [(GCACHE.to_owned(), ring.to_owned())].into();
+            too_large_a_ring(&Settings { provider, ..Settings::default() }, 1000 << 20).map(|(_, why)| why)
+        };
+        assert_eq!(said("524288000"), None);
+        assert_eq!(said("891289600").unwrap(), "850 MiB is more than half (500 MiB) of the data volume's 1000 MiB");
+    }
+
+    #[test]
     fn a_zone_is_one_of_this_machines() {
         let dir = tempfile::tempdir().unwrap();
         file::create_dir_all_with(dir.path().join("Europe"), &Mode::new(0o755)).unwrap();
-        file::write_atomic(dir.path().join("Europe/Berlin"), b"", &Mode::new(0o644)).unwrap();
+        file::write_atomic(dir.path().join("Europe/Berlin"), b"TZif2", &Mode::new(0o644)).unwrap();
+        file::write_atomic(dir.path().join("leapseconds"), b"# x", &Mode::new(0o644)).unwrap();
         let said = |zone: &str| {
             let variables = [("default_time_zone".to_owned(), zone.to_owned())].into();
             no_such_zone(&Settings { variables, ..Settings::default() }, dir.path()).map(|(_, why)| why)
         };
         assert_eq!([said("Europe/Berlin"), said("SYSTEM"), said("+02:00")], [None, None, None]);
+        assert!(said("Europe").is_some() && said("Europe/").is_some() && said("leapseconds").is_some());
+        assert!(said(&dir.path().join("Europe/Berlin").display().to_string()).is_some());
         let why = said("Mars/Base").unwrap();
         assert_eq!(why, "there is no zone Mars/Base on this machine; names are as in /usr/share/zoneinfo");
         assert_eq!(no_such_zone(&Settings::default(), dir.path()), None);

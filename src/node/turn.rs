@@ -105,7 +105,8 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
     let asked = server_options::settings(paths, &wanted.chosen, wanted.use_, wanted.limit_memory, ring)?;
     let options = server_options::mark(&wanted.chosen, wanted.use_, wanted.limit_memory);
     // In an outage servers end on their way up whatever their options are.
-    let to_blame = read(paths).starts >= STARTS_MAX && others_serve(wanted);
+    let others_serve = running || others_serve(wanted);
+    let to_blame = read(paths).starts >= STARTS_MAX && others_serve;
     let note = change(paths, |note| {
         if note.options != options {
             // Options that come back are tried again: the reason for which they were refused may be gone.
@@ -117,12 +118,13 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
             note.refused = Some((options.clone(), service::last_error()));
         }
     })?;
-    Ok(choose(note, &options, wanted.refused_elsewhere, asked))
+    Ok(choose(note, &options, wanted.refused_elsewhere || !others_serve, asked))
 }
 
 /// Options that some unit's server does not start with are in no unit's file: a power cut of all would find them everywhere.
-fn choose(note: Note, options: &str, refused_elsewhere: bool, asked: Settings) -> Settings {
-    let refused = refused_elsewhere || note.refused.is_some_and(|(of, _)| of == options);
+/// And where nobody serves, nobody comes back with options that were never tried.
+fn choose(note: Note, options: &str, not_now: bool, asked: Settings) -> Settings {
+    let refused = not_now || note.refused.is_some_and(|(of, _)| of == options);
     note.good.filter(|_| refused).unwrap_or(asked)
 }
 
@@ -135,8 +137,9 @@ fn ring(bytes_per_second: Option<u64>, took_s: Option<u64>) -> u64 {
 
 /// Whether somebody is there to join; the only member needs nobody.
 fn others_serve(wanted: &Wanted) -> bool {
-    let mut others = wanted.members.iter().filter(|address| **address != wanted.address).peekable();
-    others.peek().is_none() || others.any(|address| live::primary(*address).is_some())
+    let others = wanted.members.iter().copied().filter(|address| *address != wanted.address).collect();
+    let said = live::primaries(&others);
+    said.is_empty() || said.values().any(Option::is_some)
 }
 
 /// The server is a full member with what its file says.
@@ -186,6 +189,11 @@ pub fn suspicion(paths: &Paths) -> Option<String> {
 /// When it does not stop or start.
 pub fn restart(paths: &Paths, number: u32, wanted: Option<&Wanted>) -> anyhow::Result<Option<String>> {
     let wanted = wanted.context("the address or the cluster's name is not known yet")?;
+    if running::waiting(paths)?.is_empty() {
+        // What it was given for was taken over, or taken back, since.
+        pass(paths, number)?;
+        return Ok(Some("nothing waits for a restart any more".to_owned()));
+    }
     let server = look::server();
     let Some(own) = server.primary() else {
         return Ok(Some("the server is not part of a primary component any more".to_owned()));

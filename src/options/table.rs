@@ -66,6 +66,7 @@ pub const OWNED: &[&str] = &[
     "innodb_log_group_home_dir",
     "innodb_read_only",
     "innodb_undo_directory",
+    "log_basename",
     "log_bin",
     "log_bin_index",
     "log_error",

@@ -188,7 +188,7 @@ pub fn names_a_zone(value: &str) -> bool {
     !value.eq_ignore_ascii_case("SYSTEM") && !value.starts_with(['+', '-'])
 }
 
-/// What the server takes for `time_zone`: offsets from -12:59 to +14:00 (its documentation), and names that its tables know,
+/// What the server takes for `time_zone`: offsets from -12:59 to +13:00 (10.11 refuses more), and names that its tables know,
 /// which it says itself.
 fn is_zone(text: &str) -> bool {
     let offset = |rest: &str, hours_max: u32| {
@@ -198,7 +198,7 @@ fn is_zone(text: &str) -> bool {
         minutes < 60 && (hours < hours_max || hours == hours_max && (minutes == 0 || hours_max == 12))
     };
     match text.as_bytes().first() {
-        Some(b'+') => offset(&text[1..], 14),
+        Some(b'+') => offset(&text[1..], 13),
         Some(b'-') => offset(&text[1..], 12),
         _ => text.len() <= 64 && text.chars().all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c)),
     }

@@ -192,7 +192,8 @@ impl World {
         if refuses {
             note.refused = Some(set);
         }
-        note.file = note.good.filter(|_| note.refuses().is_some() || refused_elsewhere).unwrap_or(asked);
+        let not_now = refused_elsewhere || !(others_serve || synced);
+        note.file = note.good.filter(|_| note.refuses().is_some() || not_now).unwrap_or(asked);
         if synced && !note.waits() {
             (note.starts, note.good) = (0, Some(note.file));
         }
