@@ -92,7 +92,7 @@ pub(crate) fn frozen_services_thaw(model: &Model) {
 /// Whether a datagram that one sends arrives at the other, where nobody listens: the kernel counts those.
 fn arrives(model: &Model, from: &str, to: &str) -> bool {
     let count = || on(model, to, "awk '/^Udp: [0-9]/ {print $3}' /proc/net/snmp");
-    let address = on(model, to, "hostname -I");
+    let address = on(model, to, FIRST_ADDRESS);
     let before = count();
     for _ in 0..3 {
         on(model, from, &format!("echo > /dev/udp/{}/9 || true", address.trim()));
@@ -101,9 +101,12 @@ fn arrives(model: &Model, from: &str, to: &str) -> bool {
     count() != before
 }
 
+/// In the first of the network spaces.
+const FIRST_ADDRESS: &str = "hostname -I | cut -d' ' -f1";
+
 /// The same for this host, which has an answer only when both ways are open.
 fn host_reaches(model: &Model, unit: &str) -> bool {
-    let address = on(model, unit, "hostname -I");
+    let address = on(model, unit, FIRST_ADDRESS);
     // Nobody listens: who is there says so at once.
     host(&format!("timeout 2 bash -c '</dev/tcp/{}/9' 2>&1; echo $?", address.trim())).contains("refused")
 }
