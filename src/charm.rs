@@ -55,8 +55,17 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     }
     // Juju forgets between two hooks that this unit is leaving; the machine does not.
     let event = if departure::has_begun(&paths) { Event::Leaving } else { Event::Ordinary };
-    if event == Event::Ordinary && agent_service::renew(&paths)? {
-        log::info("another revision of the charm: its files and its node agent are in place, the server goes on");
+    if event == Event::Ordinary {
+        match agent_service::renew(&paths) {
+            Ok(true) => {
+                log::info(
+                    "another revision of the charm: its files and its node agent are in place, the server goes on",
+                );
+            }
+            Ok(false) => {}
+            // The next hook tries again; a full disk must not keep this unit from looking after its server.
+            Err(why) => log::error(&format!("cannot put this revision's files in place yet: {why:#}")),
+        }
     }
     let me = invocation::unit_name()?;
     if *hook == HookName::Ordinary("update-status".to_owned()) && event == Event::Ordinary && nothing_new(&paths)? {
@@ -66,7 +75,7 @@ pub fn run_hook(hook: &HookName) -> anyhow::Result<()> {
     let seen = Moment::now();
     let mut model = match observe::observe(&me, event) {
         // A refresh to an older revision. The server goes on; Juju's retries would mend nothing.
-        Err(why) if why.is::<TooNew>() => {
+        Err(why) if event == Event::Ordinary && why.is::<TooNew>() => {
             log::error(&format!("{why:#}"));
             publish::unit_status(&Status { level: Level::Blocked, message: format!("{why:#}") })?;
             return Ok(());

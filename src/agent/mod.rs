@@ -102,8 +102,8 @@ pub fn run() -> anyhow::Result<()> {
         };
         if due && waited >= gap && runner.start(&note) {
             last_pass = Moment::now();
-        } else if due {
-            wait = gap.saturating_sub(waited).clamp(Duration::from_millis(100), LOOK_EVERY);
+        } else if due && waited < gap {
+            wait = LOOK_EVERY.min(gap - waited);
         }
     }
 }

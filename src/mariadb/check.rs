@@ -17,6 +17,13 @@ const FOLDERS: [&str; 2] = ["/etc/mysql/conf.d", "/etc/mysql/mariadb.conf.d"];
 /// All variables as the server would start with them, by their names with underscores.
 pub type Variables = BTreeMap<String, String>;
 
+/// The variable that a name in a file sets: `skip_local_infile` is a way to write `local_infile`.
+pub fn variable<'a>(name: &'a str, listing: &Variables) -> Option<&'a str> {
+    let bare = || ["skip_", "disable_", "enable_"].iter().find_map(|prefix| name.strip_prefix(prefix));
+    let known = |name: &&str| listing.contains_key(*name);
+    Some(name).filter(known).or_else(|| bare().filter(known))
+}
+
 /// Why a configuration is no good.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha1::{Digest as _, Sha1};
 
 use super::Paths;
-use super::check::Variables;
+use super::check::{self, Variables};
 use super::sql::{Session, SqlError, quote_text};
 use crate::host::Mode;
 use crate::host::file::{self, FileError};
@@ -42,7 +42,7 @@ pub fn named(file: &str, listing: &Variables) -> Values {
         (!name.is_empty()).then(|| name.to_ascii_lowercase().replace('-', "_"))
     });
     let mut values: Values = names
-        .map(|name| bare(name, listing))
+        .filter_map(|name| check::variable(&name, listing).map(ToOwned::to_owned))
         .filter(|name| !NOT_COMPARED.contains(&name.as_str()))
         .filter_map(|name| Some((name.clone(), listing.get(&name)?.clone())))
         .collect();
@@ -52,15 +52,6 @@ pub fn named(file: &str, listing: &Variables) -> Values {
         Some((format!("{PROVIDER}/{}", name.trim()), value.trim().to_owned()))
     }));
     values
-}
-
-/// `skip_local_infile` is a way to write `local_infile`.
-fn bare(name: String, listing: &Variables) -> String {
-    let rest = ["skip_", "disable_", "enable_"].iter().find_map(|prefix| name.strip_prefix(prefix));
-    match rest {
-        Some(rest) if !listing.contains_key(&name) => rest.to_owned(),
-        Some(_) | None => name,
-    }
 }
 
 const PROVIDER: &str = "wsrep_provider_options";

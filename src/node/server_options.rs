@@ -146,12 +146,7 @@ fn whose(why: &str, settings: &Settings) -> &'static str {
 
 /// The server takes any beginning of a name that is no other's. One that is not written out could be one of the charm's.
 fn unknown(settings: &Settings, listing: &Variables) -> Option<(&'static str, String)> {
-    let bare = |name: &str| {
-        let rest = ["skip_", "disable_", "enable_"].iter().find_map(|prefix| name.strip_prefix(prefix));
-        rest.unwrap_or(name).to_owned()
-    };
-    let is_known = |name: &String| listing.contains_key(name) || listing.contains_key(&bare(name));
-    let (name, _) = settings.extra.iter().find(|(name, _)| !is_known(name))?;
+    let (name, _) = settings.extra.iter().find(|(name, _)| check::variable(name, listing).is_none())?;
     let whole = listing.keys().find(|known| known.starts_with(name.as_str()));
     let hint = whole.map_or(String::new(), |whole| format!("; did you mean {whole}?"));
     Some((EXTRA, format!("the server has no variable {name}{hint}")))

@@ -212,7 +212,8 @@ pub fn restart(paths: &Paths, number: u32, wanted: Option<&Wanted>) -> anyhow::R
     pass(paths, number)?;
     // The only member would look for others, and in vain: with its view saved it goes on as after a crash.
     let view = saved_view::read(paths).filter(|_| members.len() == 1 && own.size == 1);
-    let _told = drain::begin(paths)?;
+    // The turn is used: that it cannot be said is no reason to lose it.
+    let _told = drain::begin(paths);
     let now = clock::uptime_seconds()?;
     change(paths, |note| note.stopped_s = Some(now))?;
     service::restart(paths, || Ok(view.map_or(Ok(()), |view| saved_view::put_back(paths, &view))?))?;

@@ -83,9 +83,7 @@ pub(crate) fn reach_every_server(m: &Model, app: &str) {
     let before: Vec<Vec<String>> = units.iter().map(|unit| shown(m, unit)).collect();
 
     m.step("options that a running server takes over");
-    let set: Vec<String> = AT_ONCE.iter().map(|(option, value, ..)| format!("{option}={value}")).collect();
-    let words: Vec<&str> = ["config", app].into_iter().chain(set.iter().map(String::as_str)).collect();
-    m.juju(&words);
+    set(m, app, AT_ONCE.iter().map(|(option, value, ..)| (*option, *value)));
     for unit in &units {
         m.soon(&format!("all of them reach {unit}"), 60, || {
             let missing: Vec<String> = shown(m, unit)
@@ -110,9 +108,7 @@ pub(crate) fn reach_every_server(m: &Model, app: &str) {
     }
 
     m.step("values out of range");
-    let set: Vec<String> = OUT_OF_RANGE.iter().map(|(option, value, _)| format!("{option}={value}")).collect();
-    let words: Vec<&str> = ["config", app].into_iter().chain(set.iter().map(String::as_str)).collect();
-    m.juju(&words);
+    set(m, app, OUT_OF_RANGE.iter().map(|(option, value, _)| (*option, *value)));
     m.soon("each of them is named on every unit, with its value and what is allowed", 60, || {
         let missing = |message: &str| -> Vec<&str> {
             let said = |(option, _, why): &&(&str, &str, &str)| !message.contains(&format!("{option}: {why}"));
@@ -145,6 +141,13 @@ pub(crate) fn reach_every_server(m: &Model, app: &str) {
     in_turn(m, app, &units);
     what_does_not_start(m, app, &units);
     alone(m);
+}
+
+/// All of them in one change.
+fn set<'a>(m: &Model, app: &str, values: impl Iterator<Item = (&'a str, &'a str)>) {
+    let set: Vec<String> = values.map(|(option, value)| format!("{option}={value}")).collect();
+    let words: Vec<&str> = ["config", app].into_iter().chain(set.iter().map(String::as_str)).collect();
+    m.juju(&words);
 }
 
 /// One unit after the other, while a client writes.
