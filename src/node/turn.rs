@@ -30,10 +30,13 @@ struct Note {
     number: u32,
     /// The options that the files were last written for.
     options: String,
-    /// How often the server was started beside others who serve, since it was last a full member.
+    /// How often the server was started beside others who serve with options that it has not served with, since it was last
+    /// a full member with all of its file.
     starts: u32,
-    /// The same, whether others served or not.
+    /// How often it was started since it was last a full member, with whatever options.
     tries: u32,
+    /// The file has options that it has not served with.
+    trying: bool,
     /// Options under which it did not start, and why.
     refused: Option<(String, String)>,
     /// What its file said when it was last a full member with all of it, and the mark of the options then.
@@ -106,6 +109,9 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
     let options = server_options::mark(&wanted.chosen, wanted.use_, wanted.limit_memory);
     // In an outage servers end on their way up whatever their options are.
     let others_serve = running || others_serve(wanted);
+    // The agent of a server that died comes back with what is known to work: two of three that tried new options at once,
+    // behind a power cut, would leave one that serves alone. Only what never starts again tries them out of its turn.
+    let may_try = |note: &Note| running || note.stopped_s.is_some() || note.tries >= STARTS_MAX;
     let to_blame = read(paths).starts >= STARTS_MAX && others_serve;
     let note = change(paths, |note| {
         if note.options != options {
@@ -118,11 +124,15 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
             note.refused = Some((options.clone(), service::last_error()));
         }
     })?;
-    Ok(choose(note, &options, wanted.refused_elsewhere || !others_serve, asked))
+    let not_now = wanted.refused_elsewhere || !others_serve || !may_try(&note);
+    let good = note.good.clone();
+    let chosen = choose(note, &options, not_now, asked);
+    change(paths, |note| note.trying = good.as_ref() != Some(&chosen))?;
+    Ok(chosen)
 }
 
 /// Options that some unit's server does not start with are in no unit's file: a power cut of all would find them everywhere.
-/// And where nobody serves, nobody comes back with options that were never tried.
+/// And where nobody serves, or out of its turn, nobody comes back with options that were never tried.
 fn choose(note: Note, options: &str, not_now: bool, asked: Settings) -> Settings {
     let refused = not_now || note.refused.is_some_and(|(of, _)| of == options);
     note.good.filter(|_| refused).unwrap_or(asked)
@@ -154,8 +164,9 @@ pub(super) fn note_good(paths: &Paths, settings: &Settings) -> anyhow::Result<()
         if let Some(took) = note.stopped_s.take().and_then(|stopped| now.checked_sub(stopped)) {
             note.took_s = Some(took);
         }
+        note.tries = 0;
         if !waits {
-            (note.starts, note.tries, note.good) = (0, 0, Some(settings.clone()));
+            (note.starts, note.trying, note.good) = (0, false, Some(settings.clone()));
             note.good_options.clone_from(&note.options);
         }
     })?;
@@ -169,7 +180,7 @@ pub(super) fn note_good(paths: &Paths, settings: &Settings) -> anyhow::Result<()
 pub(super) fn note_start(paths: &Paths, others_serve: bool) -> anyhow::Result<()> {
     change(paths, |note| {
         note.tries = note.tries.saturating_add(1);
-        note.starts = note.starts.saturating_add(u32::from(others_serve));
+        note.starts = note.starts.saturating_add(u32::from(others_serve && note.trying));
     })
     .map(drop)
 }
@@ -274,9 +285,11 @@ mod tests {
         pass(&paths, 4).unwrap();
         assert_eq!(observe(&paths).number, 4);
         note_start(&paths, true).unwrap();
+        change(&paths, |note| note.trying = true).unwrap();
         note_start(&paths, false).unwrap();
         note_start(&paths, true).unwrap();
-        assert_eq!((read(&paths).starts, read(&paths).tries), (2, 3));
+        note_start(&paths, true).unwrap();
+        assert_eq!((read(&paths).starts, read(&paths).tries), (2, 4));
         note_good(&paths, &settings_of("1")).unwrap();
         assert_eq!((read(&paths).starts, read(&paths).good), (0, Some(settings_of("1"))));
         assert_eq!(observe(&paths).number, 4);
