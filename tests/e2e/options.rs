@@ -287,7 +287,7 @@ fn untried_in_a_power_cut(m: &Model, app: &str, units: &[String]) {
     });
     m.juju(&[&["fault", "power-off"], &all[..]].concat());
     m.juju(&[&["fault", "power-on"], &all[..]].concat());
-    m.until("all of them serve again", 180, || {
+    m.until("all of them serve again", 300, || {
         let seen: Vec<_> = units.iter().map(|unit| m.server(unit).unwrap_or_default()).collect();
         let serves = |seen: &BTreeMap<String, String>| {
             seen.get("wsrep_local_state_comment").is_some_and(|state| state == "Synced")
