@@ -40,8 +40,8 @@ pub(crate) fn executable(package: &str, profile: Profile) -> anyhow::Result<Path
         "--message-format=json-render-diagnostics",
         "--package",
         package,
-        "--bin",
-        package,
+        // All of them: what stands beside it belongs to it.
+        "--bins",
     ]);
     match profile {
         Profile::Dev => {}
@@ -64,7 +64,7 @@ pub(crate) fn executable(package: &str, profile: Profile) -> anyhow::Result<Path
     said.lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
         .filter_map(|message| message.get("executable")?.as_str().map(PathBuf::from))
-        .next_back()
+        .find(|path| path.file_name().is_some_and(|name| name == package))
         .with_context(|| format!("cannot find the executable of {package} in cargo's messages"))
 }
 

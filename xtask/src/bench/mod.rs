@@ -5,6 +5,7 @@ mod backups;
 mod formation;
 mod hook;
 mod hooks_count;
+mod juju_local;
 mod load;
 mod model;
 mod options;
@@ -47,6 +48,8 @@ enum Section {
     Backups,
     /// Changing options: a rolling restart under load, and a change that changes nothing
     Options,
+    /// What juju-local itself costs: hooks, tool calls, machines, a model at rest
+    JujuLocal,
     /// How fast the model check and the simulation are
     Search,
 }
@@ -78,6 +81,7 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
             Section::Recovery => recovery::measure(),
             Section::Backups => backups::measure(),
             Section::Options => options::measure(),
+            Section::JujuLocal => juju_local::measure(),
             Section::Search => search::measure(),
         };
         rows.extend(measured.with_context(|| format!("cannot measure {section:?}"))?);

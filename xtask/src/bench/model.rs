@@ -1,5 +1,6 @@
 //! A model of juju-local for one measurement. It goes when the measurement is over, whatever came of it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
@@ -100,6 +101,22 @@ impl Model {
             sleep(Duration::from_millis(200));
         }
         Ok(())
+    }
+
+    /// The process behind the model.
+    pub(crate) fn controller(&self) -> anyhow::Result<u32> {
+        let wanted = ["controller", "--name", self.name.as_str()];
+        for entry in fs::read_dir("/proc").context("cannot list processes")? {
+            let path = entry?.path();
+            // Processes come and go while we look.
+            let command = fs::read(path.join("cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
+            if words.windows(3).any(|three| three.iter().zip(wanted).all(|(word, wanted)| *word == wanted.as_bytes())) {
+                let pid = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+                return pid.context("cannot read the controller's process number");
+            }
+        }
+        bail!("cannot find the controller of model {}", self.name)
     }
 
     /// How many hooks of this name have run; all hooks with an empty name.
