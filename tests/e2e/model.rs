@@ -63,6 +63,7 @@ pub(crate) fn scenario(word: &str, story: impl FnOnce(&Model)) {
     let model = Model::add(word);
     let told = catch_unwind(AssertUnwindSafe(|| story(&model)));
     let mut complaints = model.take_complaints();
+    complaints.extend(model.findings());
     if let Err(why) = told {
         let text = why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
         complaints.push(format!("the story ended here: {}", text.unwrap_or("a panic without words")));
@@ -74,6 +75,11 @@ pub(crate) fn scenario(word: &str, story: impl FnOnce(&Model)) {
     drop(model);
     // Last, after all that was shown: whoever reads only the end of a run reads what is wrong.
     assert!(complaints.is_empty(), "{} complaint(s):\n- {}", complaints.len(), complaints.join("\n- "));
+}
+
+/// Any number: the stories are told on a model that shuffles and is strict.
+fn shuffle_seed() -> Option<String> {
+    std::env::var("E2E_SHUFFLE").ok().filter(|seed| !seed.is_empty())
 }
 
 /// A model. Dropping it destroys it with all its machines.
@@ -96,7 +102,18 @@ impl Model {
         if before.ok && before.out.trim() != "default" {
             model.call(&["switch", before.out.trim()]);
         }
+        if let Some(seed) = shuffle_seed().filter(|_| model.is_local()) {
+            println!("[{word}] orders that Juju leaves open are drawn from seed {seed}; what looks like a bug is reported");
+            model.juju(&["model-config", &format!("shuffle-seed={seed}"), "strict=true"]);
+        }
         model
+    }
+
+    /// What juju-local has found suspicious, where it was asked to look.
+    fn findings(&self) -> Option<String> {
+        shuffle_seed().filter(|_| self.is_local())?;
+        let said = self.attempt(&["findings"]);
+        (!said.ok).then(|| format!("juju-local has findings: {}{}", said.out.trim(), said.err.trim()))
     }
 
     /// What did not hold so far; it is not told again.
