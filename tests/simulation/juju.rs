@@ -63,8 +63,8 @@ pub(crate) fn model() -> State {
     let data = StorageSpec {
         kind: "filesystem".to_owned(),
         location: "/var/lib/mysql".to_owned(),
-        minimum_size: None,
         minimum_count: 1,
+        ..StorageSpec::default()
     };
     let charm = Charm {
         name: APP.to_owned(),

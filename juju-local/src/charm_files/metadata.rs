@@ -7,13 +7,20 @@ use serde_json::Value;
 
 use super::{CharmError, numbers};
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StorageSpec {
     pub kind: String,
+    /// Empty when the charm leaves it open.
     pub location: String,
     pub minimum_size: Option<String>,
     /// How many instances a unit must have; zero for optional ones.
     pub minimum_count: u32,
+    /// How many it may have; nothing for any number.
+    #[serde(default)]
+    pub maximum_count: Option<u32>,
+    /// Each instance is in a directory of its own below the location.
+    #[serde(default)]
+    pub multiple: bool,
 }
 
 /// The file as it is written.
@@ -134,11 +141,11 @@ pub(super) fn storage(texts: BTreeMap<String, StorageText>) -> Result<BTreeMap<S
                 "metadata.yaml: storage {store}: block storage is not supported by juju-local; use filesystem"
             )));
         }
-        let minimum_count = match &text.multiple {
-            None => 1,
-            Some(Value::Object(m)) => m.get("range").map_or(1, |r| {
+        let (minimum_count, maximum_count) = match &text.multiple {
+            None => (1, Some(1)),
+            Some(Value::Object(m)) => m.get("range").map_or((1, None), |r| {
                 let range = r.as_str().map_or_else(|| r.to_string(), ToOwned::to_owned);
-                range.split(['-', '+']).next().and_then(|n| n.parse().ok()).unwrap_or(0)
+                count_range(&range)
             }),
             Some(_) => {
                 return Err(CharmError(format!("metadata.yaml: storage {store}: multiple must be a map with range")));
@@ -148,13 +155,32 @@ pub(super) fn storage(texts: BTreeMap<String, StorageText>) -> Result<BTreeMap<S
             store.clone(),
             StorageSpec {
                 kind: text.kind,
-                location: text.location.unwrap_or_else(|| format!("/var/lib/juju/storage/{store}/0")),
+                location: text.location.unwrap_or_default(),
                 minimum_size: text.minimum_size.map(|s| s.as_str().map_or_else(|| s.to_string(), ToOwned::to_owned)),
                 minimum_count,
+                maximum_count,
+                multiple: text.multiple.is_some(),
             },
         );
     }
     Ok(read)
+}
+
+/// `2`, `1-3`, `1+` and `1-`: how many at least, and at most.
+fn count_range(range: &str) -> (u32, Option<u32>) {
+    let (least, most) = range.split_once(['-', '+']).unwrap_or((range, range));
+    (least.trim().parse().unwrap_or(0), most.trim().parse().ok())
+}
+
+/// What endpoints say beside their interfaces: how many relations they take at most, and which stay on one machine.
+pub(super) fn limits_and_scopes(metadata: &Metadata) -> (BTreeMap<String, u32>, BTreeSet<String>) {
+    let roles = [&metadata.provides, &metadata.requires, &metadata.peers];
+    let endpoints = || roles.into_iter().flatten();
+    let limit = |value: &Value| value.get("limit")?.as_u64()?.try_into().ok().filter(|limit| *limit > 0);
+    let limits = endpoints().filter_map(|(name, value)| Some((name.clone(), limit(value)?))).collect();
+    let container = |value: &Value| value.get("scope").and_then(Value::as_str) == Some("container");
+    let container = endpoints().filter(|(_, value)| container(value)).map(|(name, _)| name.clone()).collect();
+    (limits, container)
 }
 
 /// The endpoints of one role with their interfaces. `taken` are the names that are used already, over all roles.

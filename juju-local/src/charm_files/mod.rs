@@ -32,6 +32,12 @@ pub struct Charm {
     pub provides: BTreeMap<String, String>,
     pub requires: BTreeMap<String, String>,
     pub peers: BTreeMap<String, String>,
+    /// Endpoints with so many relations at most.
+    #[serde(default)]
+    pub limits: BTreeMap<String, u32>,
+    /// Endpoints whose relations stay on one machine.
+    #[serde(default)]
+    pub container: BTreeSet<String>,
     pub extra_bindings: Vec<String>,
     pub storage: BTreeMap<String, StorageSpec>,
     pub config: BTreeMap<String, ConfigOption>,
@@ -66,13 +72,21 @@ impl Charm {
             return Err(CharmError("metadata.yaml: ambiguous metadata: series goes with format 1, manifest.yaml with format 2; drop series".to_owned()));
         }
         metadata::check_assumes(&metadata.assumes, agent_version)?;
+        let (limits, container) = metadata::limits_and_scopes(&metadata);
+        if metadata.subordinate && !metadata.requires.keys().any(|name| container.contains(name)) {
+            return Err(CharmError(format!(
+                "subordinate charm {name:?} lacks \"requires\" relation with container scope"
+            )));
+        }
         let storage = metadata::storage(metadata.storage)?;
         let mut taken: BTreeSet<String> = metadata.extra_bindings.keys().cloned().collect();
         let mut endpoints = |role, map| metadata::endpoints(role, map, &mut taken);
-        let charm = Self {
+        Ok(Self {
             provides: endpoints("provides", metadata.provides)?,
             requires: endpoints("requires", metadata.requires)?,
             peers: endpoints("peers", metadata.peers)?,
+            limits,
+            container,
             extra_bindings: metadata.extra_bindings.into_keys().collect(),
             name,
             summary,
@@ -85,11 +99,7 @@ impl Charm {
                     m.bases.iter().map(|b| format!("{}@{}", b.name, b.channel.as_str().unwrap_or_default())).collect()
                 })
                 .unwrap_or_default(),
-        };
-        if charm.subordinate {
-            return Err(CharmError("metadata.yaml: subordinate charms are not supported by juju-local yet".to_owned()));
-        }
-        Ok(charm)
+        })
     }
 }
 

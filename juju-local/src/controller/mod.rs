@@ -1,5 +1,6 @@
 //! One process a model: holds the state, runs a thread for each unit's agent, answers commands.
 
+mod disks;
 mod faults;
 mod requests;
 mod store;
@@ -38,6 +39,8 @@ pub struct Controller {
     contexts: Mutex<BTreeMap<UnitName, Context>>,
     running: Mutex<BTreeMap<UnitName, u32>>,
     machine_locks: Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
+    /// Held while filesystems are moved.
+    disks: Mutex<()>,
     store: store::Store,
     log: Mutex<fs::File>,
     /// Stopped on purpose: it only breaks and mends.
@@ -119,6 +122,7 @@ impl Controller {
             contexts: Mutex::new(BTreeMap::new()),
             running: Mutex::new(BTreeMap::new()),
             machine_locks: Mutex::new(BTreeMap::new()),
+            disks: Mutex::new(()),
             store,
             log: Mutex::new(log),
             stopped: stop_note(dir).exists(),
@@ -244,6 +248,7 @@ impl Controller {
         if self.stopped {
             return;
         }
+        self.change(State::agents_restarted);
         watch::make_missing(self);
         let made = |state: &State, machine: u32| state.machines.get(&machine).is_some_and(|m| m.created);
         let units: Vec<UnitName> =
@@ -287,38 +292,52 @@ impl Controller {
     /// # Errors
     /// When the machine cannot be made.
     pub fn provision(self: &Arc<Self>, unit: &UnitName, progress: &dyn Fn(&str)) -> anyhow::Result<()> {
-        let (id, made, first_host) = {
-            let world = self.lock();
-            let id = world.state.unit(unit).map_err(|e| anyhow::anyhow!(e))?.machine;
-            let first = world.state.setting("first-address-host").parse().unwrap_or(9);
-            (id, world.state.machines.get(&id).is_some_and(|m| m.created), first)
-        };
+        let (id, made) = self.read(|state| {
+            let id = state.unit(unit)?.machine;
+            Ok::<_, crate::model::ModelError>((id, state.machines.get(&id).is_some_and(|m| m.created)))
+        })?;
         if !made {
-            let address = self.machines.address(id, first_host);
             let mounts: Vec<Mount> = self.read(|state| {
                 state
                     .storage
                     .iter()
-                    .filter(|(_, s)| s.unit == *unit)
+                    .filter(|(_, s)| s.unit.as_ref() == Some(unit) && s.machine == Some(id))
                     .map(|(id, s)| Mount { id: id.clone(), location: s.location.clone(), size: s.size.clone() })
                     .collect()
             });
-            self.machines.create(id, &address, &mounts, progress)?;
-            self.change(|state| {
-                if let Some(machine) = state.machines.get_mut(&id) {
-                    machine.address = address;
-                    machine.created = true;
-                    machine.boot = 1;
-                }
-            });
+            self.make_machine(id, &mounts, progress)?;
         }
+        disks::settle(self);
+        self.agent_may_start(unit);
+        Ok(())
+    }
+
+    /// Starts the agent of a unit whose machine is there.
+    fn agent_may_start(self: &Arc<Self>, unit: &UnitName) {
         self.change(|state| {
-            if let Some(unit) = state.units.get_mut(unit) {
+            if let Some(unit) = state.units.get_mut(unit).filter(|u| u.workload.message == "waiting for machine") {
                 "agent initialising".clone_into(&mut unit.workload.message);
             }
         });
         self.save(&self.lock());
         self.start_agent(unit);
+    }
+
+    /// Makes a machine without units.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn make_machine(&self, id: u32, mounts: &[Mount], progress: &dyn Fn(&str)) -> anyhow::Result<()> {
+        let first_host = self.read(|state| state.setting("first-address-host").parse().unwrap_or(9));
+        let address = self.machines.address(id, first_host);
+        self.machines.create(id, &address, mounts, progress)?;
+        self.change(|state| {
+            if let Some(machine) = state.machines.get_mut(&id) {
+                machine.address = address;
+                machine.created = true;
+                machine.boot = 1;
+            }
+        });
         Ok(())
     }
 

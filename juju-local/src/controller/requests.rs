@@ -64,7 +64,7 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
         }
         Request::Refresh { application, charm } => {
             let (read, file) = keep_charm(controller, &charm)?;
-            commit(controller, |state| state.refresh(&application, read, &file)).map(|revision| json!(revision))
+            commit(controller, |state| state.refresh(&application, read, &file, false)).map(|revision| json!(revision))
         }
         Request::RemoveUnit { units, force } => {
             let names = units.into_iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;

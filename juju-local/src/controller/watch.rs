@@ -1,4 +1,5 @@
-//! Looks after machines that do something by themselves: reboot, power off, or were half made when a controller died.
+//! Looks after what happens without a command: machines that reboot, power off, or were half made when a controller died;
+//! filesystems that are wanted elsewhere; subordinates that have come.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +19,10 @@ pub(super) fn start(controller: &Arc<Controller>) {
         let mut seen = Seen::default();
         while !controller.lock().stopping {
             look(&controller, &mut seen);
+            if !controller.is_stopped() {
+                super::disks::settle(&controller);
+                super::disks::start_agents(&controller);
+            }
             std::thread::sleep(EVERY);
         }
     });

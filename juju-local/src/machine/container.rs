@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::command::{attempt, run};
-use super::network::{Network, outside_mtu};
+use super::network::{Network, network_unit, outside_mtu};
 use super::{Machines, Mount, base, cgroup, cut, storage};
-use crate::model::SPACES;
 
 /// The machines of one model.
 pub struct Containers {
@@ -184,6 +183,13 @@ impl Containers {
         serde_json::from_str(&text).with_context(|| format!("cannot read the storages of machine {id}"))
     }
 
+    fn note_mounts(&self, id: u32, mounts: &[Mount]) -> anyhow::Result<()> {
+        let file = self.machine_dir(id).join("storages");
+        let new = file.with_extension("new");
+        fs::write(&new, serde_json::to_string(mounts)?)?;
+        fs::rename(new, file).with_context(|| format!("cannot note the storages of machine {id}"))
+    }
+
     fn start_again(&self, id: u32) -> anyhow::Result<()> {
         let mounts = self.mounts(id)?;
         self.network_up()?;
@@ -243,18 +249,6 @@ fn link_packages(from: &Path, to: &Path) {
             }
         }
     }
-}
-
-/// Gives the machine its address before any of its services starts, at every boot and whoever boots it.
-fn network_unit(address: &str, gateway: &str, mtu: &str) -> String {
-    let rest = address.strip_prefix(SPACES[0].1).unwrap_or_default();
-    let addresses = SPACES.map(|(_, prefix)| format!("ip addr replace {prefix}{rest}/24 dev host0")).join("; ");
-    format!(
-        "[Unit]\nDescription=Network of this machine\nDefaultDependencies=no\nBefore=network-pre.target network.target \
-         network-online.target\nWants=network.target\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
-         ExecStart=/bin/sh -ec 'ip link set lo up; {addresses}; \
-         ip link set host0 mtu {mtu} up; ip route replace default via {gateway}'\n"
-    )
 }
 
 /// The host's resolver, as machines reach it: a stub on the host's loopback is not theirs.
@@ -391,6 +385,40 @@ impl Machines for Containers {
 
     fn slow(&self, id: u32, how: Option<&crate::model::Slow>) -> anyhow::Result<()> {
         cut::slow(&self.cable(id), how)
+    }
+
+    fn attach(&self, id: u32, mount: &Mount) -> anyhow::Result<()> {
+        let _entered = self.enter()?;
+        let dir = self.machine_dir(id);
+        let mut mounts = self.mounts(id)?;
+        if !mounts.iter().any(|known| known.id == mount.id) {
+            mounts.push(mount.clone());
+        }
+        storage::unshelve(&self.dir, &dir, &mount.id)?;
+        storage::mount(&dir, mount)?;
+        // Noted first: a machine that boots at this moment has it from then on.
+        self.note_mounts(id, &mounts)?;
+        self.leader(id).map_or(Ok(()), |leader| storage::show(&dir, leader, mount))
+    }
+
+    fn detach(&self, id: u32, storage: &str) -> anyhow::Result<()> {
+        let dir = self.machine_dir(id);
+        if !dir.exists() {
+            return Ok(());
+        }
+        let mut mounts = self.mounts(id)?;
+        let location = mounts.iter().find(|mount| mount.id == storage).map(|mount| mount.location.clone());
+        if let (Some(leader), Some(location)) = (self.leader(id), location) {
+            storage::hide(leader, &location)?;
+        }
+        storage::unfill(&dir, storage)?;
+        storage::put_away(&self.dir, &dir, storage)?;
+        mounts.retain(|mount| mount.id != storage);
+        self.note_mounts(id, &mounts)
+    }
+
+    fn discard(&self, storage: &str) -> anyhow::Result<()> {
+        storage::discard(&self.dir, storage)
     }
 
     fn fill(&self, id: u32, storage: &str, leave: u64) -> anyhow::Result<u64> {

@@ -89,6 +89,21 @@ pub trait Machines: Send + Sync {
     /// # Errors
     /// When the kernel cannot.
     fn slow(&self, id: u32, how: Option<&crate::model::Slow>) -> anyhow::Result<()>;
+    /// Makes a filesystem appear on a machine, on or off, until it is detached; idempotent.
+    ///
+    /// # Errors
+    /// When the host cannot.
+    fn attach(&self, id: u32, mount: &Mount) -> anyhow::Result<()>;
+    /// Takes a filesystem off a machine and keeps it, with its data; idempotent.
+    ///
+    /// # Errors
+    /// When something on the machine uses it.
+    fn detach(&self, id: u32, storage: &str) -> anyhow::Result<()>;
+    /// Removes a detached filesystem with its data; idempotent.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    fn discard(&self, storage: &str) -> anyhow::Result<()>;
     /// Takes the free space of a storage but for so many bytes; returns what is left.
     ///
     /// # Errors

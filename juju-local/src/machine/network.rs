@@ -139,3 +139,15 @@ pub(super) fn outside_mtu() -> String {
     let mtu = fs::read_to_string(format!("/sys/class/net/{device}/mtu")).unwrap_or_default();
     if mtu.trim().is_empty() { "1500".to_owned() } else { mtu.trim().to_owned() }
 }
+
+/// Gives the machine its address before any of its services starts, at every boot and whoever boots it.
+pub(super) fn network_unit(address: &str, gateway: &str, mtu: &str) -> String {
+    let rest = address.strip_prefix(SPACES[0].1).unwrap_or_default();
+    let addresses = SPACES.map(|(_, prefix)| format!("ip addr replace {prefix}{rest}/24 dev host0")).join("; ");
+    format!(
+        "[Unit]\nDescription=Network of this machine\nDefaultDependencies=no\nBefore=network-pre.target network.target \
+         network-online.target\nWants=network.target\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart=/bin/sh -ec 'ip link set lo up; {addresses}; \
+         ip link set host0 mtu {mtu} up; ip route replace default via {gateway}'\n"
+    )
+}

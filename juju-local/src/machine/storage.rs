@@ -1,6 +1,7 @@
 //! A filesystem of its own for each storage, with the asked size, so that a disk can be full.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -45,6 +46,82 @@ pub(super) fn mount(machine: &Path, mount: &Mount) -> anyhow::Result<()> {
         run("mount", &["-o", "loop,noatime", &image.display().to_string(), &point.display().to_string()])?;
     }
     Ok(())
+}
+
+/// Where the image of a storage is while no machine has it.
+fn shelf(model: &Path, id: &str) -> PathBuf {
+    model.join("detached").join(name(id)).with_extension("img")
+}
+
+/// Takes a storage from the shelf to a machine's directory, if it is there.
+pub(super) fn unshelve(model: &Path, machine: &Path, id: &str) -> anyhow::Result<()> {
+    let (from, point) = (shelf(model, id), mount_point(machine, id));
+    if from.exists() {
+        fs::create_dir_all(&point)?;
+        fs::rename(from, point.with_extension("img"))?;
+    }
+    Ok(())
+}
+
+/// Unmounts a storage on the host, and puts its image on the shelf.
+pub(super) fn put_away(model: &Path, machine: &Path, id: &str) -> anyhow::Result<()> {
+    let point = mount_point(machine, id);
+    // Never lazily: an image that is still mounted somewhere must not be mounted again elsewhere.
+    if is_mounted(&point) {
+        run("umount", &[&point.display().to_string()])?;
+    }
+    let image = point.with_extension("img");
+    if image.exists() {
+        let to = shelf(model, id);
+        fs::create_dir_all(to.parent().unwrap_or(model))?;
+        fs::rename(image, to)?;
+    }
+    let _ = fs::remove_dir(point);
+    Ok(())
+}
+
+/// Removes a storage from the shelf.
+pub(super) fn discard(model: &Path, id: &str) -> anyhow::Result<()> {
+    match fs::remove_file(shelf(model, id)) {
+        Err(why) if why.kind() != std::io::ErrorKind::NotFound => {
+            Err(why).with_context(|| format!("cannot remove storage {id}"))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Mounts a storage that the host has mounted in a running machine as well, whose first process is given.
+pub(super) fn show(machine: &Path, leader: u32, mount: &Mount) -> anyhow::Result<()> {
+    if is_mounted_in(leader, &mount.location) {
+        return Ok(());
+    }
+    // The machine sees none of the host's mounts that came after it was started; the device is the same one.
+    let device = fs::metadata(mount_point(machine, &mount.id))?.dev();
+    let (major, minor) = (rustix::fs::major(device).to_string(), rustix::fs::minor(device).to_string());
+    let script = "set -e; mkdir -p \"$1\"; mknod \"$4\" b $2 $3; trap 'rm -f \"$4\"' EXIT; \
+                  mount -t ext4 -o noatime \"$4\" \"$1\"";
+    let node = format!("/dev/juju-{}", name(&mount.id));
+    inside(leader, &["sh", "-c", script, "show", &mount.location, &major, &minor, &node])
+        .with_context(|| format!("cannot mount {} on the machine", mount.location))
+}
+
+/// Takes it out of a running machine.
+pub(super) fn hide(leader: u32, location: &str) -> anyhow::Result<()> {
+    if is_mounted_in(leader, location) {
+        inside(leader, &["umount", location]).with_context(|| format!("cannot unmount {location} on the machine"))?;
+    }
+    Ok(())
+}
+
+fn inside(leader: u32, command: &[&str]) -> anyhow::Result<()> {
+    let leader = leader.to_string();
+    let words: Vec<&str> = ["-t", &leader, "-m", "--"].into_iter().chain(command.iter().copied()).collect();
+    run("nsenter", &words).map(drop)
+}
+
+fn is_mounted_in(leader: u32, location: &str) -> bool {
+    let mounts = fs::read_to_string(format!("/proc/{leader}/mounts")).unwrap_or_default();
+    mounts.lines().any(|line| line.split(' ').nth(1) == Some(location))
 }
 
 /// Unmounts every storage of a machine.

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use rand::RngExt as _;
 use serde_json::Value;
 
-use super::{
-    Application, Bag, Endpoint, Life, Machine, Owner, Relation, SPACES, State, StatusInfo, Storage, Unit, UnitName,
-};
+use super::storage::Wanted;
+use super::{Application, Endpoint, Life, SPACES, State, UnitName};
 use crate::charm_files::Charm;
 
 /// Why a command was refused: one sentence, with the remedy where there is one.
@@ -86,6 +85,26 @@ impl State {
                 )));
             }
         }
+        let mut storage_sizes = BTreeMap::new();
+        let mut storage_counts = BTreeMap::new();
+        for (store, text) in storage {
+            let wanted = Wanted::parse(text)?;
+            let spec = &charm.storage[store];
+            if let Some(count) = wanted.count {
+                let most = spec.maximum_count.unwrap_or(u32::MAX);
+                if count < spec.minimum_count || count > most {
+                    let (what, bound) = if count > most { ("most", most) } else { ("least", spec.minimum_count) };
+                    return Err(ModelError::new(format!(
+                        "cannot deploy application {name:?}: charm {:?} store {store:?}: at {what} {bound} instances \
+                         {}, {count} specified",
+                        charm.name,
+                        if count > most { "supported" } else { "required" }
+                    )));
+                }
+                storage_counts.insert(store.clone(), count);
+            }
+            storage_sizes.extend(wanted.size.map(|size| (store.clone(), size)));
+        }
         let peers = charm.peers.clone();
         self.applications.insert(
             name.to_owned(),
@@ -95,7 +114,8 @@ impl State {
                 archive: archive.to_owned(),
                 revision: 0,
                 config: typed,
-                storage_sizes: storage.clone(),
+                storage_sizes,
+                storage_counts,
                 next_unit: 0,
                 leader: None,
                 lease_until: 0,
@@ -104,197 +124,130 @@ impl State {
                 leader_settings: BTreeMap::new(),
                 life: Life::Alive,
                 bindings: BTreeMap::new(),
+                leader_settings_version: 0,
+                endpoints_since: BTreeMap::new(),
+                force_units: false,
+                trust: false,
             },
         );
         for (endpoint, interface) in peers {
-            self.add_relation(vec![Endpoint { app: name.to_owned(), name: endpoint, interface }], true);
+            self.add_relation(vec![Endpoint { app: name.to_owned(), name: endpoint, interface }], true, false);
         }
         Ok(())
     }
 
-    fn add_relation(&mut self, endpoints: Vec<Endpoint>, peer: bool) -> u32 {
-        let id = self.next_relation;
-        self.next_relation += 1;
-        let app_bags = endpoints.iter().map(|e| (e.app.clone(), Bag::default())).collect();
-        self.relations.insert(
-            id,
-            Relation {
-                endpoints,
-                peer,
-                life: Life::Alive,
-                scope: Default::default(),
-                unit_bags: BTreeMap::new(),
-                app_bags,
-            },
-        );
-        id
-    }
-
-    /// Adds a unit, on a new machine unless one is named.
+    /// Replaces an application's charm; every unit follows on its own, those in error only when forced.
     ///
     /// # Errors
-    /// When there is no such application or machine.
-    pub fn add_unit(&mut self, app: &str, to: Option<u32>, now: u64) -> Result<UnitName, ModelError> {
-        let application =
-            self.applications.get_mut(app).ok_or_else(|| ModelError::new(format!("application {app:?} not found")))?;
-        if application.life != Life::Alive {
-            return Err(ModelError::new(format!("application {app:?} is being removed")));
-        }
-        let name = UnitName { app: app.to_owned(), number: application.next_unit };
-        let stores = application.charm.storage.clone();
-        let sizes = application.storage_sizes.clone();
-        let machine = match to {
-            Some(id) if self.machines.contains_key(&id) => id,
-            Some(id) => return Err(ModelError::new(format!("machine {id} not found"))),
-            None => {
-                let id = self.next_machine;
-                self.next_machine += 1;
-                self.machines.insert(id, Machine { powered: true, ..Machine::default() });
-                id
-            }
+    /// When an endpoint or a storage in use would vanish.
+    pub fn refresh(&mut self, app: &str, charm: Charm, archive: &str, force_units: bool) -> Result<u32, ModelError> {
+        let application = self.application(app)?;
+        let before = application.charm.clone();
+        let revision = application.revision + 1;
+        self.may_become(app, &charm)?;
+        let endpoints = |charm: &Charm| -> BTreeMap<String, String> {
+            [&charm.peers, &charm.provides, &charm.requires].into_iter().flat_map(|e| e.clone()).collect()
         };
-        application.next_unit += 1;
-        for (store, spec) in stores.into_iter().filter(|(_, spec)| spec.minimum_count > 0) {
-            let number = self.next_storage.entry(store.clone()).or_default();
-            let id = format!("{store}/{number}");
-            *number += 1;
-            let size = sizes.get(&store).cloned().or(spec.minimum_size).unwrap_or_else(|| "1G".to_owned());
-            self.storage.insert(
-                id,
-                Storage {
-                    name: store,
-                    unit: name.clone(),
-                    location: spec.location,
-                    size,
-                    kind: spec.kind,
-                    life: Life::Alive,
-                },
-            );
-        }
-        self.units.insert(
-            name.clone(),
-            Unit {
-                machine,
-                workload: StatusInfo::new("waiting", "waiting for machine", now),
-                agent: StatusInfo::new("allocating", "", now),
-                ..Unit::default()
-            },
-        );
-        Ok(name)
-    }
-
-    /// Begins a unit's removal. As in Juju up to 3.6, it leaves every relation's scope at this moment, so that the
-    /// survivors' departed hooks run beside its own last ones.
-    ///
-    /// # Errors
-    /// When there is no such unit.
-    pub fn remove_unit(&mut self, name: &UnitName, force: bool) -> Result<(), ModelError> {
-        let unit = self
-            .units
-            .get_mut(name)
-            .ok_or_else(|| ModelError::new(format!("unit {:?} not found", name.to_string())))?;
-        if unit.life == Life::Alive {
-            unit.life = Life::Dying;
-        }
-        unit.force = unit.force || force;
-        for storage in self.storage.values_mut().filter(|s| s.unit == *name) {
-            storage.life = Life::Dying;
-        }
-        for relation in self.relations.values_mut() {
-            relation.scope.remove(name);
-        }
-        Ok(())
-    }
-
-    /// Begins the removal of an application with all its units.
-    ///
-    /// # Errors
-    /// When there is no such application.
-    pub fn remove_application(&mut self, app: &str, force: bool) -> Result<(), ModelError> {
-        let application =
-            self.applications.get_mut(app).ok_or_else(|| ModelError::new(format!("application {app:?} not found")))?;
-        application.life = Life::Dying;
-        let units: Vec<UnitName> = self.units_of(app).map(|(name, _)| name.clone()).collect();
-        for relation in self.relations.values_mut().filter(|r| r.endpoint_of(app).is_some()) {
-            relation.life = Life::Dying;
-        }
-        for unit in units {
-            self.remove_unit(&unit, force)?;
-        }
-        self.bury(app);
-        Ok(())
-    }
-
-    /// A unit is dead: it and what was only its own go. Its lease is revoked at once.
-    pub fn unit_dead(&mut self, name: &UnitName) {
-        self.units.remove(name);
-        self.faults.forget(name);
-        self.storage.retain(|_, s| s.unit != *name);
-        self.secrets.retain(|_, s| s.owner != Owner::Unit(name.clone()));
-        for secret in self.secrets.values_mut() {
-            secret.consumers.remove(name);
-        }
-        if let Some(application) = self.applications.get_mut(&name.app) {
-            if application.leader.as_ref() == Some(name) {
-                application.leader = None;
-                application.lease_until = 0;
-            }
-        }
-        self.bury(&name.app);
-    }
-
-    /// Removes a dying application without units, and relations that nobody is in.
-    fn bury(&mut self, app: &str) {
-        let empty = self.units_of(app).next().is_none();
-        let dying = self.applications.get(app).is_some_and(|a| a.life != Life::Alive);
-        if empty && dying {
-            self.applications.remove(app);
-            self.relations.retain(|_, r| r.endpoint_of(app).is_none());
-            self.secrets.retain(|_, s| s.owner != Owner::Application(app.to_owned()));
-        }
-    }
-
-    /// Machines that no unit is on.
-    pub fn empty_machines(&self) -> Vec<u32> {
-        self.machines.keys().filter(|id| self.units.values().all(|u| u.machine != **id)).copied().collect()
-    }
-
-    /// Replaces an application's charm; every unit follows on its own.
-    ///
-    /// # Errors
-    /// When an endpoint in use would vanish.
-    pub fn refresh(&mut self, app: &str, charm: Charm, archive: &str) -> Result<u32, ModelError> {
-        let application =
-            self.applications.get_mut(app).ok_or_else(|| ModelError::new(format!("application {app:?} not found")))?;
-        if charm.name != application.charm.name {
-            return Err(ModelError::new(format!(
-                "cannot refresh {app:?} from charm {:?} to {:?}: another charm",
-                application.charm.name, charm.name
-            )));
-        }
-        if let Some(gone) = application.charm.peers.keys().find(|peer| !charm.peers.contains_key(*peer)) {
-            return Err(ModelError::new(format!("cannot refresh {app:?}: would break relation {app:?}:{gone:?}")));
-        }
-        let added: Vec<(String, String)> = charm
+        let had = endpoints(&before);
+        let added = endpoints(&charm).into_keys().filter(|endpoint| !had.contains_key(endpoint));
+        let since: BTreeMap<String, u32> = added.map(|endpoint| (endpoint, revision)).collect();
+        let peers: Vec<(String, String)> = charm
             .peers
             .iter()
-            .filter(|(peer, _)| !application.charm.peers.contains_key(*peer))
-            .map(|(peer, interface)| (peer.clone(), interface.clone()))
+            .filter(|(peer, _)| since.contains_key(*peer))
+            .map(|(p, i)| (p.clone(), i.clone()))
             .collect();
-        application.config.retain(|name, _| charm.config.contains_key(name));
-        application.charm = charm;
-        archive.clone_into(&mut application.archive);
-        application.revision += 1;
-        let revision = application.revision;
-        for (endpoint, interface) in added {
-            let id = self.add_relation(vec![Endpoint { app: app.to_owned(), name: endpoint, interface }], true);
-            let members: Vec<UnitName> =
-                self.units_of(app).filter(|(_, u)| u.local.installed).map(|(n, _)| n.clone()).collect();
-            for member in members {
-                self.enter_scope(id, &member);
+        let stores = charm.storage.clone();
+        if let Some(application) = self.applications.get_mut(app) {
+            // An option that has changed its type keeps a value only where it still fits.
+            application.config.retain(|name, value| {
+                let kind = |charm: &Charm| charm.config.get(name).map(|option| option.kind.clone());
+                kind(&charm).is_some()
+                    && (kind(&charm) == kind(&before) || charm.parse_option(name, &text(value)).is_ok())
+            });
+            for (name, value) in &mut application.config {
+                if let Ok(typed) = charm.parse_option(name, &text(value)) {
+                    *value = typed;
+                }
+            }
+            application.endpoints_since.extend(since);
+            application.charm = charm;
+            archive.clone_into(&mut application.archive);
+            application.revision = revision;
+            application.force_units = force_units;
+        }
+        for (endpoint, interface) in peers {
+            self.add_relation(vec![Endpoint { app: app.to_owned(), name: endpoint, interface }], true, false);
+        }
+        let units: Vec<UnitName> =
+            self.units_of(app).filter(|(_, u)| u.life == Life::Alive).map(|(name, _)| name.clone()).collect();
+        for (store, spec) in stores.iter().filter(|(store, _)| !before.storage.contains_key(*store)) {
+            for unit in &units {
+                self.add_storage(unit, store, spec.minimum_count)?;
             }
         }
         Ok(revision)
+    }
+
+    fn may_become(&self, app: &str, charm: &Charm) -> Result<(), ModelError> {
+        let before = &self.application(app)?.charm;
+        let refused =
+            |why: String| Err(ModelError::new(format!("cannot refresh {app:?} to charm {:?}: {why}", charm.name)));
+        if charm.name != before.name {
+            return refused(format!("the application runs charm {:?}, which is another one", before.name));
+        }
+        if charm.subordinate != before.subordinate {
+            return refused("cannot change an application's subordinacy".to_owned());
+        }
+        if let Some(peer) = before.peers.keys().find(|peer| !charm.peers.contains_key(*peer)) {
+            return refused(format!("would break relation \"{app}:{peer}\""));
+        }
+        for relation in self.relations.values() {
+            let Some(endpoint) = relation.endpoint_of(app).filter(|_| !relation.implicit_for(app)) else {
+                continue;
+            };
+            let had = |charm: &Charm| {
+                let all = [&charm.peers, &charm.provides, &charm.requires];
+                all.map(|role| role.get(&endpoint.name) == Some(&endpoint.interface))
+            };
+            if had(charm) != had(before) {
+                return refused(format!("would break relation {:?}", relation.key()));
+            }
+        }
+        let used = |name: &String| {
+            self.storage.values().any(|s| s.name == *name && s.unit.as_ref().is_some_and(|unit| unit.app == app))
+        };
+        match before.storage.keys().find(|name| !charm.storage.contains_key(*name) && used(name)) {
+            Some(name) => refused(format!("in-use storage {name:?} removed")),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the leader's settings; an empty value deletes.
+    pub fn set_leader_settings(&mut self, app: &str, changes: &BTreeMap<String, String>) {
+        let Some(application) = self.applications.get_mut(app) else {
+            return;
+        };
+        let before = application.leader_settings.clone();
+        for (key, value) in changes {
+            if value.is_empty() {
+                application.leader_settings.remove(key);
+            } else {
+                application.leader_settings.insert(key.clone(), value.clone());
+            }
+        }
+        application.leader_settings_version += u64::from(application.leader_settings != before);
+    }
+
+    /// Trusts an application with the cloud's credentials, or no more.
+    ///
+    /// # Errors
+    /// When there is no such application.
+    pub fn set_trust(&mut self, app: &str, trust: bool) -> Result<(), ModelError> {
+        let application = self.applications.get_mut(app);
+        let application = application.ok_or_else(|| ModelError::new(format!("application {app:?} not found")))?;
+        application.trust = trust;
+        Ok(())
     }
 
     /// Sets and resets options; all or none.
@@ -322,117 +275,6 @@ impl State {
         }
         application.config = config;
         Ok(())
-    }
-
-    /// Puts a unit in a relation's scope, with the keys that Juju itself keeps in every unit's databag.
-    pub fn enter_scope(&mut self, relation: u32, unit: &UnitName) {
-        if let Some(relation) = self.relations.get_mut(&relation) {
-            relation.scope.insert(unit.clone());
-        }
-        self.tell_address(relation, unit);
-    }
-
-    /// Writes a unit's address into its databag of a relation.
-    pub fn tell_address(&mut self, relation: u32, unit: &UnitName) {
-        let endpoint = self.relations.get(&relation).and_then(|r| r.endpoint_of(&unit.app)).map(|e| e.name.clone());
-        let address = self.address_for(unit, &endpoint.unwrap_or_default());
-        let major = self.major();
-        let Some(relation) = self.relations.get_mut(&relation) else {
-            return;
-        };
-        let mut own = BTreeMap::from([
-            ("ingress-address".to_owned(), address.clone()),
-            ("egress-subnets".to_owned(), format!("{address}/32")),
-        ]);
-        if major < 4 {
-            own.insert("private-address".to_owned(), address);
-        }
-        relation.unit_bags.entry(unit.clone()).or_default().apply(&own);
-    }
-
-    /// Relates two endpoints, given as `app` or `app:endpoint`.
-    ///
-    /// # Errors
-    /// When they do not fit together, or fit in more than one way.
-    pub fn integrate(&mut self, a: &str, b: &str) -> Result<u32, ModelError> {
-        let mut found = Vec::new();
-        for (one, two) in [(a, b), (b, a)] {
-            for provide in self.candidates(one, |charm| &charm.provides)? {
-                for require in self.candidates(two, |charm| &charm.requires)? {
-                    if provide.interface == require.interface {
-                        found.push((provide.clone(), require));
-                    }
-                }
-            }
-        }
-        match found.as_slice() {
-            [] => {
-                Err(ModelError::new(format!("no relations found between {a:?} and {b:?}; see the charms' endpoints")))
-            }
-            [(provide, require)] => {
-                let endpoints = vec![require.clone(), provide.clone()];
-                if self.relations.values().any(|r| r.endpoints == endpoints) {
-                    return Err(ModelError::new(format!(
-                        "relation {}:{} {}:{} already exists",
-                        require.app, require.name, provide.app, provide.name
-                    )));
-                }
-                let apps = [require.app.clone(), provide.app.clone()];
-                let id = self.add_relation(endpoints, false);
-                let units: Vec<UnitName> = self
-                    .units
-                    .iter()
-                    .filter(|(name, unit)| apps.contains(&name.app) && unit.local.installed && unit.life == Life::Alive)
-                    .map(|(name, _)| name.clone())
-                    .collect();
-                for unit in units {
-                    self.enter_scope(id, &unit);
-                }
-                Ok(id)
-            }
-            many => Err(ModelError::new(format!(
-                "ambiguous relation: {}; name the endpoints",
-                many.iter()
-                    .map(|(p, r)| format!("{}:{} {}:{}", r.app, r.name, p.app, p.name))
-                    .collect::<Vec<_>>()
-                    .join(" or ")
-            ))),
-        }
-    }
-
-    fn candidates(
-        &self,
-        text: &str,
-        role: impl Fn(&Charm) -> &BTreeMap<String, String>,
-    ) -> Result<Vec<Endpoint>, ModelError> {
-        let (app, endpoint) = text.split_once(':').map_or((text, None), |(a, e)| (a, Some(e)));
-        let application = self.application(app)?;
-        Ok(role(&application.charm)
-            .iter()
-            .filter(|(name, _)| endpoint.is_none_or(|wanted| wanted == *name))
-            .map(|(name, interface)| Endpoint { app: app.to_owned(), name: name.clone(), interface: interface.clone() })
-            .collect())
-    }
-
-    /// Begins the removal of a relation.
-    ///
-    /// # Errors
-    /// When there is none between these two.
-    pub fn remove_relation(&mut self, a: &str, b: &str) -> Result<(), ModelError> {
-        let fits = |endpoint: &Endpoint, text: &str| {
-            text == endpoint.app || text == format!("{}:{}", endpoint.app, endpoint.name)
-        };
-        let relation = self
-            .relations
-            .values_mut()
-            .find(|r| !r.peer && r.endpoints.iter().any(|e| fits(e, a)) && r.endpoints.iter().any(|e| fits(e, b)));
-        match relation {
-            None => Err(ModelError::new(format!("relation {a:?} {b:?} not found"))),
-            Some(relation) => {
-                relation.life = Life::Dying;
-                Ok(())
-            }
-        }
     }
 
     /// Queues an action.
@@ -467,6 +309,11 @@ impl State {
         );
         Ok(id)
     }
+}
+
+/// A value as it is typed.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
 /// Random lower-case hexadecimal digits.

@@ -14,6 +14,9 @@ pub struct Faults {
     pub frozen: BTreeSet<Frozen>,
     pub slow: BTreeMap<UnitName, Slow>,
     pub hooks: BTreeMap<UnitName, HookFault>,
+    /// Applications that are to have no leader.
+    #[serde(default)]
+    pub leaderless: BTreeSet<String>,
 }
 
 /// A way that packets do not get through. Nobody on one side stands for everybody, this host included.

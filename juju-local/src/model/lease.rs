@@ -11,6 +11,9 @@ impl State {
     pub fn leases(&mut self, now: u64, usable: impl Fn(&UnitName, &Unit) -> bool) {
         let apps: Vec<String> = self.applications.keys().cloned().collect();
         for app in apps {
+            if self.faults.leaderless.contains(&app) {
+                continue;
+            }
             let there = |name: &UnitName| self.units.get(name).is_some_and(|unit| usable(name, unit));
             let leader = self.applications[&app].leader.clone();
             let holds = leader.as_ref().is_some_and(there);
@@ -35,7 +38,19 @@ impl State {
         if unit.app != app || !self.units.contains_key(unit) {
             return Err(ModelError::new(format!("unit {unit} is not a unit of application {app:?}")));
         }
+        self.faults.leaderless.remove(app);
         self.give_lease(app, Some(unit.clone()), now);
+        Ok(())
+    }
+
+    /// Takes the leadership away and gives it to nobody, until it is given or the fault is cleared.
+    ///
+    /// # Errors
+    /// When there is no such application.
+    pub fn lead_none(&mut self, app: &str, now: u64) -> Result<(), ModelError> {
+        self.application(app)?;
+        self.faults.leaderless.insert(app.to_owned());
+        self.give_lease(app, None, now);
         Ok(())
     }
 

@@ -4,7 +4,10 @@
 mod changes;
 mod faults;
 mod lease;
+mod relation;
 pub mod secret;
+mod storage;
+mod units;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +19,9 @@ use crate::charm_files::Charm;
 pub use changes::{ModelError, random_hex};
 pub use faults::{Faults, Frozen, HookFault, Path, Slow};
 pub use lease::LEASE;
+pub use relation::{Bag, Endpoint, Relation};
 pub use secret::{Owner, Secret};
+pub use storage::{Storage, Wanted};
 
 /// Everything.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -119,6 +124,20 @@ pub struct Application {
     /// Endpoints, and the network space that each is bound to; an empty name stands for all others.
     #[serde(default)]
     pub bindings: BTreeMap<String, String>,
+    /// Raised by every change of the leader's settings.
+    #[serde(default)]
+    pub leader_settings_version: u64,
+    /// How many of a storage each unit gets, where the operator said so.
+    #[serde(default)]
+    pub storage_counts: BTreeMap<String, u32>,
+    /// Endpoints that a refresh has brought, with its revision: units enter their relations once they run it.
+    #[serde(default)]
+    pub endpoints_since: BTreeMap<String, u32>,
+    /// The last refresh was to reach units in error too.
+    #[serde(default)]
+    pub force_units: bool,
+    #[serde(default)]
+    pub trust: bool,
 }
 
 /// The default network space, and the other one. Every machine is on both, with the same last numbers.
@@ -127,6 +146,9 @@ pub const SPACES: [(&str, &str); 2] = [("alpha", "10.89."), ("internal", "10.90.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Unit {
     pub machine: u32,
+    /// Whose subordinate it is.
+    #[serde(default)]
+    pub principal: Option<UnitName>,
     pub life: Life,
     pub force: bool,
     pub workload: StatusInfo,
@@ -146,6 +168,12 @@ pub struct Local {
     pub started: bool,
     pub elected: bool,
     pub upgrade_due: bool,
+    /// Directly behind upgrade-charm, whatever the options are.
+    #[serde(default)]
+    pub config_queued: bool,
+    /// The version of the leader's settings that the agent was last told; nothing after a restart.
+    #[serde(default)]
+    pub leader_settings_told: Option<u64>,
     pub config_hash: Option<String>,
     pub relations: BTreeMap<u32, RelationLocal>,
     pub secrets_told: BTreeMap<String, u32>,
@@ -171,6 +199,12 @@ pub struct Pending {
     pub retry_at: u64,
     /// What `resolved` said: retry now, or pass over.
     pub resolved: Option<Resolution>,
+    /// Put back to be run anew, as by a reboot that it asked for: no failure.
+    #[serde(default)]
+    pub queued: bool,
+    /// Unix seconds.
+    #[serde(default)]
+    pub failed_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,82 +255,9 @@ pub struct Machine {
     /// How often it was started.
     pub boot: u32,
     pub created: bool,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Relation {
-    pub endpoints: Vec<Endpoint>,
-    pub peer: bool,
-    pub life: Life,
-    /// Units that have entered and not begun to leave.
-    pub scope: BTreeSet<UnitName>,
-    pub unit_bags: BTreeMap<UnitName, Bag>,
-    pub app_bags: BTreeMap<String, Bag>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Endpoint {
-    pub app: String,
-    pub name: String,
-    pub interface: String,
-}
-
-impl Relation {
-    pub fn endpoint_of(&self, app: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|e| e.app == app)
-    }
-
-    /// The application on the other side; a peer relation's other side is the same application.
-    pub fn remote_app(&self, app: &str) -> String {
-        self.endpoints.iter().find(|e| e.app != app).map_or_else(|| app.to_owned(), |e| e.app.clone())
-    }
-
-    /// The units that this one should know.
-    pub fn remote_units(&self, me: &UnitName) -> BTreeSet<UnitName> {
-        if !self.scope.contains(me) || self.life != Life::Alive {
-            return BTreeSet::new();
-        }
-        self.scope.iter().filter(|unit| *unit != me && (self.peer || unit.app != me.app)).cloned().collect()
-    }
-
-    /// `a:ep b:ep`, or `a:ep` for a peer relation.
-    pub fn key(&self) -> String {
-        self.endpoints.iter().map(|e| format!("{}:{}", e.app, e.name)).collect::<Vec<_>>().join(" ")
-    }
-}
-
-/// Settings with the number that every change raises: changed hooks compare it, and nothing else.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Bag {
-    pub version: u64,
-    pub values: BTreeMap<String, String>,
-}
-
-impl Bag {
-    /// Applies changes (an empty value deletes); a change that changes nothing raises nothing.
-    pub fn apply(&mut self, changes: &BTreeMap<String, String>) {
-        let before = self.values.clone();
-        for (key, value) in changes {
-            if value.is_empty() {
-                self.values.remove(key);
-            } else {
-                self.values.insert(key.clone(), value.clone());
-            }
-        }
-        if self.values != before {
-            self.version += 1;
-        }
-    }
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Storage {
-    pub name: String,
-    pub unit: UnitName,
-    pub location: String,
-    pub size: String,
-    pub kind: String,
-    pub life: Life,
+    /// Added by the operator: stays without units.
+    #[serde(default)]
+    pub kept: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -326,14 +287,41 @@ impl State {
             "automatically-retry-hooks" => "true",
             "peer-application-echo" => "true",
             "first-address-host" => "9",
+            // Removed units stay among their peers for ever: Juju's own defect, and mended in 4.0.15.
+            "departed-defect" if self.is_between([4, 0, 0], [4, 0, 14]) => "true",
+            "departed-defect" => "false",
             _ => "",
         }
         .to_owned()
     }
 
+    /// Seconds between two update-status hooks, more or less.
+    pub fn update_status_interval(&self) -> u64 {
+        crate::uniter::agent::seconds(&self.setting("update-status-hook-interval")).unwrap_or(300)
+    }
+
+    /// Changes model settings; another interval counts from now.
+    pub fn set_model_config(&mut self, set: &BTreeMap<String, String>, now: u64) {
+        let before = self.update_status_interval();
+        self.config.extend(set.clone());
+        let interval = self.update_status_interval();
+        if interval != before {
+            for unit in self.units.values_mut() {
+                unit.local.update_status_at = now + interval;
+            }
+        }
+    }
+
     /// The agent version's major number.
     pub fn major(&self) -> u32 {
         self.setting("agent-version").split('.').next().and_then(|m| m.parse().ok()).unwrap_or(3)
+    }
+
+    fn is_between(&self, first: [u32; 3], last: [u32; 3]) -> bool {
+        let version = self.setting("agent-version");
+        let mut numbers = version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+        let version = [(); 3].map(|()| numbers.next().unwrap_or(0));
+        (first..=last).contains(&version)
     }
 
     pub fn unit(&self, name: &UnitName) -> Result<&Unit, ModelError> {
@@ -352,14 +340,6 @@ impl State {
         self.applications.get(&unit.app).is_some_and(|a| a.leader.as_ref() == Some(unit))
     }
 
-    /// All relations of an application, ordinary ones first: their teardown still finds the peers' data.
-    pub fn relations_of(&self, app: &str) -> Vec<u32> {
-        let mut ids: Vec<u32> =
-            self.relations.iter().filter(|(_, r)| r.endpoint_of(app).is_some()).map(|(id, _)| *id).collect();
-        ids.sort_by_key(|id| (self.relations[id].peer, *id));
-        ids
-    }
-
     /// Option values: the operator's over the charm's defaults.
     pub fn effective_config(&self, app: &str) -> BTreeMap<String, Value> {
         let Some(application) = self.applications.get(app) else {
@@ -375,10 +355,12 @@ impl State {
         values
     }
 
-    /// What config-changed compares: options and own address.
+    /// What config-changed compares: options, own address and trust.
     pub fn config_hash(&self, unit: &UnitName) -> String {
         let address = self.units.get(unit).and_then(|u| self.machines.get(&u.machine)).map(|m| m.address.clone());
-        format!("{:?} {:?}", self.effective_config(&unit.app), address)
+        let trust = self.applications.get(&unit.app).is_some_and(|a| a.trust);
+        let plain = format!("{:?} {:?}", self.effective_config(&unit.app), address);
+        if trust { format!("{plain} trust") } else { plain }
     }
 
     pub fn address_of(&self, unit: &UnitName) -> String {

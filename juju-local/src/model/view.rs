@@ -1,5 +1,7 @@
 //! The model as commands show it, in Juju's shapes.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{Life, State, StatusInfo, UnitName};
@@ -12,20 +14,41 @@ pub fn application_status(state: &State, app: &str) -> StatusInfo {
     let order = ["error", "blocked", "maintenance", "waiting", "active", "terminated", "unknown"];
     state
         .units_of(app)
-        .map(|(_, unit)| &unit.workload)
+        .map(|(name, _)| workload(state, name))
         .min_by_key(|s| order.iter().position(|o| *o == s.status).unwrap_or(order.len()))
-        .cloned()
         .unwrap_or_else(|| StatusInfo::new("unknown", "", 0))
 }
 
 /// A unit's workload status, with a failed hook on top.
-fn workload(unit: &super::Unit) -> StatusInfo {
+fn workload(state: &State, name: &UnitName) -> StatusInfo {
+    let unit = &state.units[name];
     match &unit.local.pending {
         Some(pending) if pending.failed => {
-            StatusInfo::new("error", &format!("hook failed: {:?}", pending.hook.name), unit.workload.since)
+            StatusInfo::new("error", &format!("hook failed: {:?}", pending.hook.name), pending.failed_at)
+        }
+        Some(_) | None if is_lost(state, unit) => {
+            let message = format!("agent lost, see 'juju-local debug-log --replay --include {name}'");
+            StatusInfo::new("unknown", &message, unit.agent.since)
         }
         Some(_) | None => unit.workload.clone(),
     }
+}
+
+/// What a failed hook was about: the data of the unit's status.
+pub fn error_data(state: &State, name: &UnitName) -> Option<Value> {
+    let pending = state.units.get(name)?.local.pending.as_ref().filter(|p| p.failed)?;
+    let mut data = json!({"hook": pending.hook.name});
+    if let Some(relation) = pending.hook.relation {
+        data["relation-id"] = json!(relation);
+    }
+    if let Some(unit) = &pending.hook.remote_unit {
+        data["remote-unit"] = json!(unit);
+    }
+    Some(data)
+}
+
+fn is_lost(state: &State, unit: &super::Unit) -> bool {
+    state.machines.get(&unit.machine).is_some_and(|m| m.created && !m.powered)
 }
 
 fn shown(info: &StatusInfo) -> Value {
@@ -69,34 +92,28 @@ pub fn status(state: &State) -> Value {
         .applications
         .iter()
         .map(|(name, app)| {
-            let units: Map<String, Value> = state
-                .units_of(name)
-                .map(|(unit_name, unit)| {
-                    let mut body = json!({
-                        "workload-status": shown(&workload(unit)), "juju-status": shown(&agent(state, unit_name)),
-                        "machine": unit.machine.to_string(), "public-address": state.address_of(unit_name)});
-                    if state.is_leader(unit_name) {
-                        body["leader"] = json!(true);
-                    }
-                    if unit.life != Life::Alive {
-                        body["life"] = json!("dying");
-                    }
-                    if !unit.ports.is_empty() {
-                        body["open-ports"] = json!(unit.ports);
-                    }
-                    (unit_name.to_string(), body)
-                })
-                .collect();
+            let principals = state.units_of(name).filter(|(_, unit)| unit.principal.is_none());
+            let units: Map<String, Value> =
+                principals.map(|(unit, _)| (unit.to_string(), status_of(state, unit))).collect();
             let mut relations: Map<String, Value> = Map::new();
             for relation in state.relations.values() {
                 if let Some(endpoint) = relation.endpoint_of(name) {
                     let remote = relation.remote_app(name);
-                    relations.insert(endpoint.name.clone(), json!([{"related-application": remote, "interface": endpoint.interface, "scope": "global"}]));
+                    relations.insert(endpoint.name.clone(), json!([{"related-application": remote, "interface": endpoint.interface, "scope": if relation.container { "container" } else { "global" }}]));
                 }
             }
             let mut body = json!({"charm": format!("local:{}-{}", app.charm.name, app.revision), "charm-name": app.charm.name,
                 "charm-origin": "local", "charm-rev": app.revision, "exposed": false,
                 "application-status": shown(&application_status(state, name)), "relations": relations, "units": units});
+            let principals: BTreeSet<&String> = state
+                .relations
+                .values()
+                .filter(|r| r.container && app.charm.subordinate && r.endpoint_of(name).is_some())
+                .flat_map(|r| r.endpoints.iter().map(|e| &e.app).filter(|other| *other != name))
+                .collect();
+            if !principals.is_empty() {
+                body["subordinate-to"] = json!(principals);
+            }
             if !app.workload_version.is_empty() {
                 body["version"] = json!(app.workload_version);
             }
@@ -113,10 +130,37 @@ pub fn status(state: &State) -> Value {
     })
 }
 
+/// One unit, with its subordinates under it.
+fn status_of(state: &State, name: &UnitName) -> Value {
+    let unit = &state.units[name];
+    let mut body = json!({"workload-status": shown(&workload(state, name)), "juju-status": shown(&agent(state, name)),
+        "public-address": state.address_of(name)});
+    if let Some(data) = error_data(state, name) {
+        body["workload-status"]["data"] = data;
+    }
+    if unit.principal.is_none() {
+        body["machine"] = json!(unit.machine.to_string());
+    }
+    if state.is_leader(name) {
+        body["leader"] = json!(true);
+    }
+    if unit.life != Life::Alive {
+        body["life"] = json!("dying");
+    }
+    if !unit.ports.is_empty() {
+        body["open-ports"] = json!(unit.ports);
+    }
+    let subordinates: Map<String, Value> =
+        state.subordinates_of(name).map(|unit| (unit.to_string(), status_of(state, unit))).collect();
+    if !subordinates.is_empty() {
+        body["subordinates"] = Value::Object(subordinates);
+    }
+    body
+}
+
 fn agent(state: &State, name: &UnitName) -> StatusInfo {
     let unit = &state.units[name];
-    let powered = state.machines.get(&unit.machine).is_some_and(|m| m.powered);
-    if !powered {
+    if is_lost(state, unit) {
         return StatusInfo::new("lost", "agent is not communicating with the server", unit.agent.since);
     }
     unit.agent.clone()
@@ -165,7 +209,7 @@ pub fn application(state: &State, name: &str) -> Value {
         .map(|e| (e.clone(), json!("alpha")))
         .collect();
     json!({name: {"charm": app.charm.name, "charm-origin": "local", "charm-rev": app.revision, "base": app.charm.bases.first(),
-        "channel": "", "principal": true, "exposed": false, "remote": false, "life": app.life, "endpoint-bindings": bindings}})
+        "channel": "", "principal": !app.charm.subordinate, "exposed": false, "remote": false, "life": app.life, "endpoint-bindings": bindings}})
 }
 
 /// `juju secrets`: owners and revisions, never content.
@@ -197,13 +241,19 @@ pub fn storage(state: &State) -> Value {
         .storage
         .iter()
         .map(|(id, s)| {
-            let attached = state.units.get(&s.unit).is_some_and(|u| u.local.storage_attached.contains(id));
-            let current = if attached { "attached" } else { "pending" };
-            (
-                id.clone(),
-                json!({"kind": s.kind, "life": s.life, "status": {"current": current}, "size": s.size,
-                "attachments": {"units": {s.unit.to_string(): {"location": s.location}}}}),
-            )
+            let unit = s.unit.as_ref();
+            let attached = unit.and_then(|u| state.units.get(u)).is_some_and(|u| u.local.storage_attached.contains(id));
+            let current = match (unit, s.life, attached) {
+                (None, Life::Alive, _) => "detached",
+                (_, Life::Dying | Life::Dead, _) => "detaching",
+                (Some(_), Life::Alive, true) => "attached",
+                (Some(_), Life::Alive, false) => "pending",
+            };
+            let mut body = json!({"kind": s.kind, "life": s.life, "status": {"current": current}, "size": s.size});
+            if let Some(unit) = unit {
+                body["attachments"] = json!({"units": {unit.to_string(): {"location": s.location}}});
+            }
+            (id.clone(), body)
         })
         .collect();
     json!({"storage": all})

@@ -40,6 +40,7 @@ pub fn run(controller: &Arc<Controller>, me: &UnitName) {
                     return;
                 }
                 controller.leases(&mut world);
+                commit::look(&mut world.state, me, controller.now());
                 let exec_waiting = world.execs.get(me).is_some_and(|queue| !queue.is_empty());
                 if let Some(op) = next_op(&world.state, me, Wishes { now: controller.now(), exec_waiting }) {
                     break op;
@@ -66,9 +67,6 @@ fn perform(controller: &Arc<Controller>, me: &UnitName, op: Op) {
             if let Some(pending) = pending {
                 let seen = Seen::now(&world.state, me, &pending.hook);
                 commit::finished(&mut world.state, me, &pending.hook, &seen, controller.now());
-                if let Some(unit) = world.state.units.get_mut(me) {
-                    unit.workload = StatusInfo::new("maintenance", "", controller.now());
-                }
             }
             controller.save(&world);
         }
@@ -85,10 +83,6 @@ fn terminate(controller: &Arc<Controller>, me: &UnitName) {
     world.state.unit_dead(me);
     world.execs.remove(me);
     let cut = world.state.blocked_paths();
-    let machines = world.state.empty_machines();
-    for machine in &machines {
-        world.state.machines.remove(machine);
-    }
     controller.save(&world);
     drop(world);
     controller.unit_gone(me);
@@ -97,11 +91,7 @@ fn terminate(controller: &Arc<Controller>, me: &UnitName) {
             controller.log(&me.tag(), "ERROR", "juju.machine", &format!("{why:#}"));
         }
     }
-    for machine in machines {
-        if let Err(why) = controller.machines.destroy(machine) {
-            controller.log(&me.tag(), "ERROR", "juju.machine", &format!("cannot remove machine {machine}: {why}"));
-        }
-    }
+    controller.remove_empty_machines();
 }
 
 /// Where the unit's charm lies, on the host.

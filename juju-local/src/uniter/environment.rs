@@ -34,7 +34,8 @@ pub(super) fn environment(context: &Context) -> BTreeMap<String, String> {
         set("JUJU_SLA", "unsupported");
     }
     set("JUJU_MACHINE_ID", &state.units.get(unit).map(|u| u.machine.to_string()).unwrap_or_default());
-    set("JUJU_PRINCIPAL_UNIT", "");
+    let principal = state.units.get(unit).and_then(|u| u.principal.as_ref());
+    set("JUJU_PRINCIPAL_UNIT", &principal.map(ToString::to_string).unwrap_or_default());
     set("JUJU_AVAILABILITY_ZONE", "");
     set("JUJU_VERSION", &state.setting("agent-version"));
     set("CLOUD_API_VERSION", "");

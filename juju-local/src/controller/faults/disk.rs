@@ -79,7 +79,7 @@ pub(super) fn unfill(controller: &Controller, unit: &UnitName, storage: &str) ->
 /// A unit's storage by its name or number: `data`, `data/0`.
 fn find(controller: &Controller, unit: &UnitName, storage: &str) -> anyhow::Result<String> {
     controller.read(|state| {
-        let own = || state.storage.iter().filter(|(_, s)| s.unit == *unit);
+        let own = || state.storage.iter().filter(|(_, s)| s.unit.as_ref() == Some(unit));
         own().find(|(id, s)| *id == storage || s.name == storage).map(|(id, _)| id.clone()).ok_or_else(|| {
             let all: Vec<&str> = own().map(|(_, s)| s.name.as_str()).collect();
             let all = if all.is_empty() { "none".to_owned() } else { all.join(", ") };

@@ -39,16 +39,6 @@ pub(super) fn set(controller: &Controller, context: &mut Context, args: &[String
         return Err(failure("cannot write leadership settings: cannot write settings: not the leader"));
     }
     let app = context.unit.app.clone();
-    controller.change(|state| {
-        if let Some(app) = state.applications.get_mut(&app) {
-            for (key, value) in &pairs {
-                if value.is_empty() {
-                    app.leader_settings.remove(key);
-                } else {
-                    app.leader_settings.insert(key.clone(), value.clone());
-                }
-            }
-        }
-    });
+    controller.change(|state| state.set_leader_settings(&app, &pairs));
     nothing()
 }

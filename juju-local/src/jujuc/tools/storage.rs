@@ -17,7 +17,10 @@ pub(super) fn call(context: &Context, tool: &str, args: &[String]) -> Outcome {
             let ids: Vec<&String> = state
                 .storage
                 .iter()
-                .filter(|(id, s)| s.unit == context.unit && (local.contains(*id) || hook_storage.as_ref() == Some(*id)))
+                .filter(|(id, s)| {
+                    s.unit.as_ref() == Some(&context.unit)
+                        && (local.contains(*id) || hook_storage.as_ref() == Some(*id))
+                })
                 .filter(|(_, s)| flags.rest.first().is_none_or(|name| s.name == *name))
                 .map(|(id, _)| id)
                 .collect();
@@ -29,8 +32,11 @@ pub(super) fn call(context: &Context, tool: &str, args: &[String]) -> Outcome {
                 .map(ToOwned::to_owned)
                 .or(hook_storage)
                 .ok_or_else(|| usage("no storage instance specified"))?;
-            let storage =
-                state.storage.get(&id).filter(|s| s.unit == context.unit).ok_or_else(|| usage("storage not found"))?;
+            let storage = state
+                .storage
+                .get(&id)
+                .filter(|s| s.unit.as_ref() == Some(&context.unit))
+                .ok_or_else(|| usage("storage not found"))?;
             let value = match flags.rest.first().map(String::as_str) {
                 None => json!({"kind": storage.kind, "location": storage.location}),
                 Some("kind") => json!(storage.kind),
