@@ -16,6 +16,14 @@ pub struct StorageSpec {
     pub minimum_count: u32,
 }
 
+/// A file that the operator gives beside the charm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceSpec {
+    /// Its name on the machine.
+    pub filename: String,
+    pub description: String,
+}
+
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +44,8 @@ pub(super) struct Metadata {
     #[serde(default)]
     pub(super) storage: BTreeMap<String, StorageText>,
     #[serde(default)]
+    pub(super) resources: BTreeMap<String, ResourceText>,
+    #[serde(default)]
     pub(super) assumes: Vec<Value>,
     #[serde(default)]
     pub(super) containers: BTreeMap<String, Value>,
@@ -50,6 +60,14 @@ pub(super) struct StorageText {
     location: Option<String>,
     minimum_size: Option<Value>,
     multiple: Option<Value>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ResourceText {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    filename: Option<String>,
+    description: Option<String>,
 }
 
 impl Metadata {
@@ -153,6 +171,25 @@ pub(super) fn storage(texts: BTreeMap<String, StorageText>) -> Result<BTreeMap<S
                 minimum_count,
             },
         );
+    }
+    Ok(read)
+}
+
+/// Files; images are for Kubernetes and nobody asks for them on a machine.
+pub(super) fn resources(texts: BTreeMap<String, ResourceText>) -> Result<BTreeMap<String, ResourceSpec>, CharmError> {
+    let mut read = BTreeMap::new();
+    for (name, text) in texts {
+        let wrong = |why: &str| CharmError(format!("metadata.yaml: resource {name}: {why}"));
+        match text.kind.as_deref().unwrap_or("file") {
+            "oci-image" => continue,
+            "file" => {}
+            _ => return Err(wrong("type is not file or oci-image")),
+        }
+        let filename = text.filename.filter(|f| !f.is_empty()).ok_or_else(|| wrong("filename is missing"))?;
+        if filename.contains('/') || filename == ".." {
+            return Err(wrong("filename cannot contain a directory"));
+        }
+        read.insert(name, ResourceSpec { filename, description: text.description.unwrap_or_default() });
     }
     Ok(read)
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 pub use actions::ActionSpec;
 pub use archive::{Archive, expand};
 pub use config::ConfigOption;
-pub use metadata::StorageSpec;
+pub use metadata::{ResourceSpec, StorageSpec};
 pub use schema::validate_params;
 
 /// Why an archive is no charm: the file, what is wrong, and the remedy.
@@ -37,6 +37,8 @@ pub struct Charm {
     pub config: BTreeMap<String, ConfigOption>,
     pub actions: BTreeMap<String, ActionSpec>,
     pub bases: Vec<String>,
+    #[serde(default)]
+    pub resources: BTreeMap<String, ResourceSpec>,
 }
 
 impl Charm {
@@ -67,6 +69,7 @@ impl Charm {
         }
         metadata::check_assumes(&metadata.assumes, agent_version)?;
         let storage = metadata::storage(metadata.storage)?;
+        let resources = metadata::resources(metadata.resources)?;
         let mut taken: BTreeSet<String> = metadata.extra_bindings.keys().cloned().collect();
         let mut endpoints = |role, map| metadata::endpoints(role, map, &mut taken);
         let charm = Self {
@@ -78,6 +81,7 @@ impl Charm {
             summary,
             subordinate: metadata.subordinate,
             storage,
+            resources,
             config: config::read(archive, agent_version)?,
             actions: actions::read(archive)?,
             bases: manifest
@@ -106,7 +110,7 @@ struct BaseText {
 }
 
 /// A version as it compares.
-fn numbers(version: &str) -> Vec<u32> {
+pub(crate) fn numbers(version: &str) -> Vec<u32> {
     version.split(['.', '-']).map(|p| p.parse().unwrap_or(0)).chain([0, 0, 0]).take(3).collect()
 }
 

@@ -104,6 +104,7 @@ impl State {
                 leader_settings: BTreeMap::new(),
                 life: Life::Alive,
                 bindings: BTreeMap::new(),
+                resources: BTreeMap::new(),
             },
         );
         for (endpoint, interface) in peers {

@@ -3,6 +3,8 @@
 
 use crate::model::{HookInfo, Life, Resolution, State, UnitName};
 
+use super::secret_hooks;
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -72,7 +74,7 @@ pub fn next_op(state: &State, me: &UnitName, wishes: Wishes) -> Option<Op> {
             return Some(Op::Hook(HookInfo::plain("leader-elected")));
         }
         if !local.start_queued {
-            if let Some(hook) = secret_hook(state, me).filter(|_| unit.life == Life::Alive) {
+            if let Some(hook) = secret_hooks::next(state, me, wishes.now).filter(|_| unit.life == Life::Alive) {
                 return Some(Op::Hook(hook));
             }
             if let Some(op) = commands() {
@@ -202,33 +204,5 @@ fn storage_hook(state: &State, me: &UnitName) -> Option<HookInfo> {
             storage: Some(id.clone()),
             ..HookInfo::default()
         })
-    })
-}
-
-fn secret_hook(state: &State, me: &UnitName) -> Option<HookInfo> {
-    let local = &state.units[me].local;
-    state.secrets.iter().find_map(|(id, secret)| {
-        if let Some(consumer) = secret.consumers.get(me).filter(|_| secret.readable_by(me)) {
-            // The owner's leader wrote it and is not told of its own writing.
-            let told = local.secrets_told.get(id).copied().unwrap_or(consumer.tracked).max(consumer.tracked);
-            if secret.latest > told && !secret.managed_by(state, me) {
-                return Some(HookInfo {
-                    name: "secret-changed".to_owned(),
-                    secret: Some(id.clone()),
-                    ..HookInfo::default()
-                });
-            }
-        }
-        if secret.managed_by(state, me) {
-            let told = local.secrets_removed_told.get(id);
-            let obsolete = secret.obsolete().into_iter().find(|rev| !told.is_some_and(|t| t.contains(rev)))?;
-            return Some(HookInfo {
-                name: "secret-remove".to_owned(),
-                secret: Some(id.clone()),
-                secret_revision: Some(obsolete),
-                ..HookInfo::default()
-            });
-        }
-        None
     })
 }
