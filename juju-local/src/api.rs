@@ -21,10 +21,20 @@ pub enum Request {
         to: Option<String>,
         #[serde(default)]
         bind: String,
+        /// Paths by resource.
+        #[serde(default)]
+        resources: BTreeMap<String, String>,
     },
     Refresh {
         application: String,
         charm: String,
+        #[serde(default)]
+        resources: BTreeMap<String, String>,
+    },
+    AttachResource {
+        application: String,
+        name: String,
+        path: String,
     },
     AddUnit {
         application: String,
@@ -73,17 +83,28 @@ pub enum Request {
     ShowSecret {
         id: String,
         reveal: bool,
+        revision: Option<u32>,
+        revisions: bool,
     },
     AddSecret {
         name: String,
         content: BTreeMap<String, String>,
+        info: String,
     },
     UpdateSecret {
         id: String,
         content: BTreeMap<String, String>,
+        name: Option<String>,
+        info: Option<String>,
+        auto_prune: bool,
+    },
+    RemoveSecret {
+        id: String,
+        revision: Option<u32>,
     },
     GrantSecret {
         id: String,
+        /// One, or several with commas between.
         application: String,
         revoke: bool,
     },
@@ -264,6 +285,12 @@ pub enum Fault {
         unit: String,
         /// The storage, as in data or data/0
         storage: String,
+    },
+    /// Move the model's clock: leases, retries, update-status and the times of secrets follow it, machines do not
+    Clock {
+        /// How far forward, as in 90s, 2h or 30d; it stays there
+        #[arg(long, value_name = "DURATION", value_parser = crate::cli::clock_seconds)]
+        advance: u64,
     },
     // These two break nothing: the command line has them beside the faults.
     #[command(skip)]

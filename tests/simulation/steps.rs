@@ -1,6 +1,6 @@
 //! What a decision's steps do to a machine, what its commitments do to the databag, and the promises that both must keep.
 
-use juju_local::model::Owner;
+use juju_local::model::{Owner, SecretText};
 use juju_local::uniter::context::{Context, SecretChange};
 use mariadb_galera::cluster::{
     Answer, Commit, Credentials, DbInit, Epoch, Holds, JournalEntry, Juju, LastView, Position, Recovery, Step, Unit,
@@ -349,9 +349,12 @@ pub(crate) fn write(context: &mut Context, commit: &Commit) {
             context.buffered.secrets.push(SecretChange::Create {
                 id: id.clone(),
                 owner: Owner::Application(APP.to_owned()),
-                label: LABEL.to_owned(),
-                description: String::new(),
-                content: [("charmed-operator".to_owned(), "secret".to_owned())].into(),
+                text: SecretText {
+                    label: Some(LABEL.to_owned()),
+                    content: Some([("charmed-operator".to_owned(), "secret".to_owned())].into()),
+                    ..SecretText::default()
+                },
+                at: 0,
             });
             let secret_id = Some(format!("secret:{id}"));
             peer_data::write_credentials(&CredentialsText { secret_id, values: None, generation: 1, settled: 1 })

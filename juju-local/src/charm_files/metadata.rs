@@ -23,6 +23,14 @@ pub struct StorageSpec {
     pub multiple: bool,
 }
 
+/// A file that the operator gives beside the charm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceSpec {
+    /// Its name on the machine.
+    pub filename: String,
+    pub description: String,
+}
+
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,6 +51,8 @@ pub(super) struct Metadata {
     #[serde(default)]
     pub(super) storage: BTreeMap<String, StorageText>,
     #[serde(default)]
+    pub(super) resources: BTreeMap<String, ResourceText>,
+    #[serde(default)]
     pub(super) assumes: Vec<Value>,
     #[serde(default)]
     pub(super) containers: BTreeMap<String, Value>,
@@ -57,6 +67,14 @@ pub(super) struct StorageText {
     location: Option<String>,
     minimum_size: Option<Value>,
     multiple: Option<Value>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ResourceText {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    filename: Option<String>,
+    description: Option<String>,
 }
 
 impl Metadata {
@@ -181,6 +199,25 @@ pub(super) fn limits_and_scopes(metadata: &Metadata) -> (BTreeMap<String, u32>, 
     let container = |value: &Value| value.get("scope").and_then(Value::as_str) == Some("container");
     let container = endpoints().filter(|(_, value)| container(value)).map(|(name, _)| name.clone()).collect();
     (limits, container)
+}
+
+/// Files; images are for Kubernetes and nobody asks for them on a machine.
+pub(super) fn resources(texts: BTreeMap<String, ResourceText>) -> Result<BTreeMap<String, ResourceSpec>, CharmError> {
+    let mut read = BTreeMap::new();
+    for (name, text) in texts {
+        let wrong = |why: &str| CharmError(format!("metadata.yaml: resource {name}: {why}"));
+        match text.kind.as_deref().unwrap_or("file") {
+            "oci-image" => continue,
+            "file" => {}
+            _ => return Err(wrong("type is not file or oci-image")),
+        }
+        let filename = text.filename.filter(|f| !f.is_empty()).ok_or_else(|| wrong("filename is missing"))?;
+        if filename.contains('/') || filename == ".." {
+            return Err(wrong("filename cannot contain a directory"));
+        }
+        read.insert(name, ResourceSpec { filename, description: text.description.unwrap_or_default() });
+    }
+    Ok(read)
 }
 
 /// The endpoints of one role with their interfaces. `taken` are the names that are used already, over all roles.

@@ -15,7 +15,7 @@ use serde_json::Value;
 pub use actions::ActionSpec;
 pub use archive::{Archive, expand};
 pub use config::ConfigOption;
-pub use metadata::StorageSpec;
+pub use metadata::{ResourceSpec, StorageSpec};
 pub use schema::validate_params;
 
 /// Why an archive is no charm: the file, what is wrong, and the remedy.
@@ -43,6 +43,8 @@ pub struct Charm {
     pub config: BTreeMap<String, ConfigOption>,
     pub actions: BTreeMap<String, ActionSpec>,
     pub bases: Vec<String>,
+    #[serde(default)]
+    pub resources: BTreeMap<String, ResourceSpec>,
 }
 
 impl Charm {
@@ -79,6 +81,7 @@ impl Charm {
             )));
         }
         let storage = metadata::storage(metadata.storage)?;
+        let resources = metadata::resources(metadata.resources)?;
         let mut taken: BTreeSet<String> = metadata.extra_bindings.keys().cloned().collect();
         let mut endpoints = |role, map| metadata::endpoints(role, map, &mut taken);
         Ok(Self {
@@ -92,6 +95,7 @@ impl Charm {
             summary,
             subordinate: metadata.subordinate,
             storage,
+            resources,
             config: config::read(archive, agent_version)?,
             actions: actions::read(archive)?,
             bases: manifest
@@ -116,7 +120,7 @@ struct BaseText {
 }
 
 /// A version as it compares.
-fn numbers(version: &str) -> Vec<u32> {
+pub(crate) fn numbers(version: &str) -> Vec<u32> {
     version.split(['.', '-']).map(|p| p.parse().unwrap_or(0)).chain([0, 0, 0]).take(3).collect()
 }
 

@@ -13,7 +13,7 @@ use super::access::{exec, scp, ssh};
 use super::actions::{self, Run};
 use super::client::{ask, current, print, say};
 use super::show::{formatted, status, storages, table};
-use super::{Cli, Command, Format, Removal, fault, log, models, wait};
+use super::{Cli, Command, Format, Removal, fault, log, models, secrets, wait};
 use crate::api::Request;
 
 /// How long `run` waits for an action unless it is told otherwise.
@@ -24,18 +24,25 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let model = current(cli.model.as_deref());
     let ask = |request: &Request| ask(&model, request);
     match cli.command {
-        Command::Deploy { charm, name, num_units, config, storage, to, bind, base, trust: _ } => {
+        Command::Deploy { charm, name, num_units, config, storage, to, bind, resource, base, trust: _ } => {
             if let Some(base) = base {
                 say(&format!("--base {base} changes nothing here: machines run the same release as this host"));
             }
             let charm = absolute(&charm)?;
             let (config, storage) = (options(&config)?, sizes(&storage)?);
-            let request = Request::Deploy { charm, name, num_units, config, storage, to, bind };
+            let resources = resources(&resource)?;
+            let request = Request::Deploy { charm, name, num_units, config, storage, to, bind, resources };
             let done = ask(&request)?;
             say(&format!("Deployed {} with {num_units} unit(s).", done["application"].as_str().unwrap_or_default()));
         }
-        Command::Refresh { application, path } => {
-            let revision = ask(&Request::Refresh { application: application.clone(), charm: absolute(&path)? })?;
+        Command::AttachResource { application, resource } => {
+            for (name, path) in resources(&[resource])? {
+                ask(&Request::AttachResource { application: application.clone(), name, path })?;
+            }
+        }
+        Command::Refresh { application, path, resource } => {
+            let (charm, resources) = (absolute(&path)?, resources(&resource)?);
+            let revision = ask(&Request::Refresh { application: application.clone(), charm, resources })?;
             say(&format!("Refreshed {application} to revision {revision}."));
         }
         Command::AddUnit { application, num_units, to } => {
@@ -128,41 +135,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::ShowApplication { application, format } => {
             print(&formatted(&ask(&Request::ShowApplication { application })?, format)?);
         }
-        Command::Secrets { format } => {
-            let secrets = ask(&Request::Secrets)?;
-            if format == Format::Plain {
-                let mut rows = vec![["ID", "Label", "Owner", "Rotation", "Revision"].map(ToOwned::to_owned).to_vec()];
-                for (id, s) in secrets.as_object().into_iter().flatten() {
-                    let text = |key: &str| s[key].as_str().unwrap_or_default().to_owned();
-                    rows.push(vec![
-                        id.clone(),
-                        text("label"),
-                        text("owner"),
-                        text("rotation"),
-                        s["revision"].to_string(),
-                    ]);
-                }
-                print(&table(&rows));
-            } else {
-                print(&formatted(&secrets, format)?);
-            }
-        }
-        Command::ShowSecret { id, reveal, format } => {
-            print(&formatted(&ask(&Request::ShowSecret { id, reveal })?, format)?)
-        }
-        Command::AddSecret { name, values, file } => {
-            let uri = ask(&Request::AddSecret { name, content: secret(&values, file.as_deref())? })?;
-            print(uri.as_str().unwrap_or_default());
-        }
-        Command::UpdateSecret { id, values, file } => {
-            ask(&Request::UpdateSecret { id, content: secret(&values, file.as_deref())? })?;
-        }
-        Command::GrantSecret { id, application } => {
-            ask(&Request::GrantSecret { id, application, revoke: false })?;
-        }
-        Command::RevokeSecret { id, application } => {
-            ask(&Request::GrantSecret { id, application, revoke: true })?;
-        }
+        Command::Secret(command) => secrets::run(&ask, command)?,
         Command::Storage { format } => {
             let all = ask(&Request::Storage)?;
             print(&if format == Format::Plain { storages(&all["storage"]) } else { formatted(&all, format)? });
@@ -212,7 +185,18 @@ fn absolute(path: &str) -> anyhow::Result<String> {
     Ok(absolute.display().to_string())
 }
 
-fn pairs(words: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+/// `name=path`, each with the file's whole path.
+fn resources(words: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    pairs(words)?
+        .into_iter()
+        .map(|(name, path)| {
+            let whole = fs::canonicalize(&path).with_context(|| format!("cannot find resource file {path:?}"))?;
+            Ok((name, whole.display().to_string()))
+        })
+        .collect()
+}
+
+pub(super) fn pairs(words: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
     words
         .iter()
         .map(|word| {
@@ -243,29 +227,6 @@ fn sizes(words: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
             Ok((name, size.to_owned()))
         })
         .collect()
-}
-
-/// A secret's content; values that are no one else's business come from files, not from the process list.
-fn secret(words: &[String], file: Option<&str>) -> anyhow::Result<BTreeMap<String, String>> {
-    let mut content = match file {
-        Some(file) => option_file(file)?,
-        None => BTreeMap::new(),
-    };
-    for (key, value) in pairs(words)? {
-        match key.strip_suffix("#file") {
-            Some(key) => {
-                let text = fs::read_to_string(&value).with_context(|| format!("cannot read secret file {value}"))?;
-                content.insert(key.to_owned(), text);
-            }
-            None => {
-                content.insert(key, value);
-            }
-        }
-    }
-    if content.is_empty() {
-        anyhow::bail!("cannot make a secret without content; give key=value, key#file=PATH or --file PATH");
-    }
-    Ok(content)
 }
 
 /// Leaves what fits one of the names of applications and units, and the machines that stand under it.
@@ -386,15 +347,6 @@ mod tests {
         check("data=rootfs", expect!["cannot read storage data=rootfs: name its size, as in data=2G"]);
         check("data=2,1G", expect![[r#"cannot attach 2 storages "data": juju-local gives each unit one of each"#]]);
         check("2G", expect![[r#"expected key=value, got "2G""#]]);
-    }
-
-    #[test]
-    fn secrets() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "deep").unwrap();
-        let word = format!("key#file={}", file.path().display());
-        assert_eq!(shown(secret(&["user=x".to_owned(), word], None)), r#"{"key": "deep", "user": "x"}"#);
-        assert!(shown(secret(&[], None)).starts_with("cannot make a secret without content"));
     }
 
     #[test]

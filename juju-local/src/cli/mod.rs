@@ -9,6 +9,7 @@ mod fault;
 mod log;
 mod models;
 mod query;
+mod secrets;
 mod show;
 mod wait;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use fault::FaultCommand;
+use secrets::SecretCommand;
 
 /// A Juju for one machine: runs any machine charm from its .charm file, without a controller or a cloud.
 #[derive(Debug, Parser)]
@@ -64,6 +66,9 @@ enum Command {
         /// There are two, alpha and internal, and every machine is on both
         #[arg(long, default_value = "")]
         bind: String,
+        /// name=path of a file for one of the charm's resources
+        #[arg(long)]
+        resource: Vec<String>,
         /// Changes nothing here: machines run the release of this host
         #[arg(long)]
         base: Option<String>,
@@ -76,7 +81,12 @@ enum Command {
         application: String,
         #[arg(long)]
         path: String,
+        /// name=path of a file for one of the charm's resources
+        #[arg(long)]
+        resource: Vec<String>,
     },
+    /// Give an application a file for one of its charm's resources: `attach-resource APPLICATION name=path`
+    AttachResource { application: String, resource: String },
     /// Add units
     AddUnit {
         application: String,
@@ -198,38 +208,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Yaml)]
         format: Format,
     },
-    /// List secrets
-    Secrets {
-        #[arg(long, value_enum, default_value_t = Format::Plain)]
-        format: Format,
-    },
-    /// Show a secret; its content only with --reveal
-    ShowSecret {
-        id: String,
-        #[arg(long)]
-        reveal: bool,
-        #[arg(long, value_enum, default_value_t = Format::Yaml)]
-        format: Format,
-    },
-    /// Add a user secret: `add-secret NAME key=value...`, or key#file=PATH for a value that a file holds
-    AddSecret {
-        name: String,
-        values: Vec<String>,
-        /// A YAML file of keys and values
-        #[arg(long)]
-        file: Option<String>,
-    },
-    /// Replace a user secret's content
-    UpdateSecret {
-        id: String,
-        values: Vec<String>,
-        #[arg(long)]
-        file: Option<String>,
-    },
-    /// Let an application read a user secret
-    GrantSecret { id: String, application: String },
-    /// Take that back
-    RevokeSecret { id: String, application: String },
+    #[command(flatten)]
+    Secret(SecretCommand),
     /// List storage
     Storage {
         #[arg(long, value_enum, default_value_t = Format::Plain)]
@@ -382,6 +362,14 @@ struct DebugLog {
     limit: Option<usize>,
 }
 
+/// The same with days, in whole seconds.
+pub(crate) fn clock_seconds(text: &str) -> Result<u64, String> {
+    match text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()) {
+        Some(days) => days.checked_mul(24 * 3600).ok_or_else(|| format!("{text:?} is too long")),
+        None => duration(text).map(|duration| duration.as_secs()),
+    }
+}
+
 /// `90`, `90s`, `5m`, `1h30m`, `500ms`.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write for example 90s, 5m or 1h30m");
@@ -447,6 +435,12 @@ mod tests {
             "fault cut db/0 db/1 --from db/2 db/3 --one-way",
             "fault slow db/0 --delay 100 --jitter 10 --loss 0.5",
             "fault fill db/0 data --leave 4096",
+            "fault clock --advance 30d",
+            "add-secret name user=x --info text --file f",
+            "update-secret name user=x --auto-prune --name other",
+            "remove-secret name --revision 1",
+            "show-secret name --reveal --revision 2",
+            "attach-resource db image=./file",
             "destroy-model test --no-prompt --destroy-storage --force",
         ] {
             let words = ["juju-local"].into_iter().chain(line.split(' '));

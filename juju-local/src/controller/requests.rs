@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
-use super::{Controller, faults};
+use super::{Controller, faults, resources, secrets};
 use crate::api::{Reply, Request};
 use crate::charm_files::{Archive, Charm};
-use crate::model::{Owner, Resolution, Secret, State, UnitName, view};
+use crate::model::{Resolution, State, UnitName, view};
 use crate::uniter::agent::ExecRequest;
 
 /// Answers one command.
@@ -50,21 +50,29 @@ pub(super) fn serve(controller: &Arc<Controller>, stream: UnixStream) {
     }
 }
 
-fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Value> {
+pub(crate) fn handle(
+    controller: &Arc<Controller>,
+    request: Request,
+    progress: &(dyn Fn(&str) + Sync),
+) -> anyhow::Result<Value> {
     if controller.is_stopped() && !request.needs_no_agents() {
         anyhow::bail!(super::STOPPED);
     }
     match request {
         Request::Ping => Ok(json!({"pid": std::process::id()})),
-        Request::Deploy { charm, name, num_units, config, storage, to, bind } => {
-            deploy(controller, &charm, name, num_units, &config, &storage, to.as_deref(), &bind, progress)
+        Request::Deploy { charm, name, num_units, config, storage, to, bind, resources } => {
+            let to = to.as_deref();
+            deploy(controller, &charm, name, num_units, &config, &storage, to, &bind, &resources, progress)
         }
         Request::AddUnit { application, num_units, to } => {
             add_units(controller, &application, num_units, to.as_deref(), progress)
         }
-        Request::Refresh { application, charm } => {
+        Request::Refresh { application, charm, resources } => {
             let (read, file) = keep_charm(controller, &charm)?;
-            commit(controller, |state| state.refresh(&application, read, &file, false)).map(|revision| json!(revision))
+            resources::check(&read, &resources)?;
+            let revision = commit(controller, |state| state.refresh(&application, read, &file, false))?;
+            resources::attach(controller, &application, &resources)?;
+            Ok(json!(revision))
         }
         Request::RemoveUnit { units, force } => {
             let names = units.into_iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
@@ -167,54 +175,17 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             .read(|state| state.application(&application).map(|_| view::application(state, &application)))
             .map_err(Into::into),
         Request::Secrets => Ok(controller.read(view::secrets)),
-        Request::ShowSecret { id, reveal } => controller.read(|state| {
-            let id = find_secret(state, &id)?;
-            Ok(json!({id.clone(): view::secret(state, &id, reveal)}))
-        }),
-        Request::AddSecret { name, content } => commit(controller, |state| {
-            if state.secrets.values().any(|s| s.owner == Owner::Model && s.label == name) {
-                return Err(crate::model::ModelError::new(format!("secret with name {name:?} already exists")));
-            }
-            let id = crate::model::random_hex(20);
-            state.secrets.insert(
-                id.clone(),
-                Secret {
-                    owner: Owner::Model,
-                    label: name.clone(),
-                    description: String::new(),
-                    rotate: "never".to_owned(),
-                    revisions: [(1, content.clone())].into(),
-                    latest: 1,
-                    consumers: BTreeMap::new(),
-                    grants: BTreeMap::new(),
-                },
-            );
-            Ok(json!(format!("secret:{id}")))
-        }),
-        Request::UpdateSecret { id, content } => {
-            let mut world = controller.lock();
-            let id = find_secret(&world.state, &id)?;
-            if let Some(secret) = world.state.secrets.get_mut(&id) {
-                secret.set_content(content);
-            }
-            controller.save(&world);
-            controller.wake();
-            Ok(Value::Null)
+        Request::ShowSecret { id, reveal, revision, revisions } => {
+            secrets::show(controller, &id, reveal, revision, revisions)
         }
-        Request::GrantSecret { id, application, revoke } => {
-            let mut world = controller.lock();
-            let id = find_secret(&world.state, &id)?;
-            world.state.application(&application)?;
-            if let Some(secret) = world.state.secrets.get_mut(&id) {
-                if revoke {
-                    secret.grants.remove(&application);
-                } else {
-                    secret.grants.insert(application, u32::MAX);
-                }
-            }
-            controller.save(&world);
-            controller.wake();
-            Ok(Value::Null)
+        Request::AddSecret { name, content, info } => secrets::add(controller, &name, content, &info),
+        Request::UpdateSecret { id, content, name, info, auto_prune } => {
+            secrets::update(controller, &id, content, name, info, auto_prune)
+        }
+        Request::GrantSecret { id, application, revoke } => secrets::grant(controller, &id, &application, revoke),
+        Request::RemoveSecret { id, revision } => secrets::remove(controller, &id, revision),
+        Request::AttachResource { application, name, path } => {
+            resources::attach(controller, &application, &[(name, path)].into())
         }
         Request::Storage => Ok(controller.read(view::storage)),
         Request::Exec { units, application, command } => exec(controller, units, application.as_deref(), &command),
@@ -299,17 +270,8 @@ fn name(text: String) -> anyhow::Result<UnitName> {
     UnitName::try_from(text).map_err(|why| anyhow::anyhow!(why))
 }
 
-fn find_secret(state: &State, id: &str) -> anyhow::Result<String> {
-    state
-        .secret_id(id)
-        .or_else(|| {
-            state.secrets.iter().find(|(_, s)| s.owner == Owner::Model && s.label == id).map(|(id, _)| id.clone())
-        })
-        .with_context(|| format!("secret {id:?} not found"))
-}
-
 /// Changes the model and saves it; a refused change leaves everything as it was.
-fn commit<T, E: Into<anyhow::Error>>(
+pub(super) fn commit<T, E: Into<anyhow::Error>>(
     controller: &Controller,
     change: impl FnOnce(&mut State) -> Result<T, E>,
 ) -> anyhow::Result<T> {
@@ -343,9 +305,11 @@ fn deploy(
     storage: &BTreeMap<String, String>,
     to: Option<&str>,
     bind: &str,
+    resources: &BTreeMap<String, String>,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Value> {
     let (read, file) = keep_charm(controller, charm)?;
+    resources::check(&read, resources)?;
     let name = name.unwrap_or_else(|| read.name.clone());
     let now = controller.now();
     let to = machine(to)?;
@@ -354,6 +318,7 @@ fn deploy(
         state.bind(&name, bind)?;
         (0..num_units).map(|_| state.add_unit(&name, to, now)).collect::<Result<Vec<_>, _>>()
     })?;
+    resources::attach(controller, &name, resources)?;
     provision(controller, &units, progress)?;
     Ok(json!({"application": name, "units": units}))
 }

@@ -5,12 +5,12 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use super::{Answer, Call, LEADER_TOOLS, SECRET_TOOLS, TOOLS};
+use super::{Answer, Call, LEADER_TOOLS, LEGACY_TOOLS, NEW_TOOLS, TOOLS};
 
 /// Whether this is a name that we answer to as a tool.
 pub fn is_tool(name: &str) -> bool {
     matches!(name, "juju-exec" | "juju-run")
-        || [TOOLS, LEADER_TOOLS, SECRET_TOOLS].iter().any(|tools| tools.contains(&name))
+        || [TOOLS, LEADER_TOOLS, LEGACY_TOOLS, NEW_TOOLS].iter().any(|tools| tools.contains(&name))
 }
 
 /// Runs as the tool of this name.

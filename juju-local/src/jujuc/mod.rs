@@ -1,10 +1,14 @@
 //! Hook tools: `client` is the thin program under every tool's name inside a machine, `server` answers it from the
-//! unit's agent, `tools` knows what each tool does, `output` what they answer.
+//! unit's agent, `tools` knows what each tool does, `flags` how it is called, `output` what it answers.
 
 pub mod client;
 mod flags;
+mod go_yaml;
+mod machine_file;
 mod output;
 pub mod server;
+#[cfg(test)]
+mod tests;
 mod tools;
 
 use serde::{Deserialize, Serialize};
@@ -52,7 +56,6 @@ pub const TOOLS: &[&str] = &[
     "relation-get",
     "relation-ids",
     "relation-list",
-    "relation-model-get",
     "relation-set",
     "resource-get",
     "state-delete",
@@ -67,8 +70,22 @@ pub const TOOLS: &[&str] = &[
 ];
 /// Until 3.6.
 pub const LEADER_TOOLS: &[&str] = &["leader-get", "leader-set"];
+/// Until 3.6 too; of charms on Kubernetes, and of metrics that nobody collects any more.
+pub const LEGACY_TOOLS: &[&str] = &[
+    "add-metric",
+    "k8s-raw-get",
+    "k8s-raw-set",
+    "k8s-spec-get",
+    "k8s-spec-set",
+    "payload-register",
+    "payload-status-set",
+    "payload-unregister",
+    "pod-spec-get",
+    "pod-spec-set",
+];
 /// From 3.0.
-pub const SECRET_TOOLS: &[&str] = &[
+pub const NEW_TOOLS: &[&str] = &[
+    "relation-model-get",
     "secret-add",
     "secret-get",
     "secret-grant",
@@ -84,9 +101,10 @@ pub fn tools_of(major: u32) -> Vec<&'static str> {
     let mut tools = TOOLS.to_vec();
     if major < 4 {
         tools.extend(LEADER_TOOLS);
+        tools.extend(LEGACY_TOOLS);
     }
     if major >= 3 {
-        tools.extend(SECRET_TOOLS);
+        tools.extend(NEW_TOOLS);
     }
     tools
 }

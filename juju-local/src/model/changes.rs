@@ -128,6 +128,7 @@ impl State {
                 endpoints_since: BTreeMap::new(),
                 force_units: false,
                 trust: false,
+                resources: BTreeMap::new(),
             },
         );
         for (endpoint, interface) in peers {

@@ -4,8 +4,11 @@
 mod changes;
 mod faults;
 mod lease;
+mod ports;
 mod relation;
 pub mod secret;
+mod secret_content;
+mod secret_view;
 mod storage;
 mod units;
 pub mod view;
@@ -19,8 +22,10 @@ use crate::charm_files::Charm;
 pub use changes::{ModelError, random_hex};
 pub use faults::{Faults, Frozen, HookFault, Path, Slow};
 pub use lease::LEASE;
+pub use ports::{PortChanges, PortRange, Ports};
 pub use relation::{Bag, Endpoint, Relation};
-pub use secret::{Owner, Secret};
+pub use secret::{Content, Grantee, Owner, Secret, SecretText};
+pub use secret_content::check_content;
 pub use storage::{Storage, Wanted};
 
 /// Everything.
@@ -42,6 +47,9 @@ pub struct State {
     pub next_storage: BTreeMap<String, u32>,
     #[serde(default)]
     pub faults: Faults,
+    /// How far the model's clock was moved, in seconds.
+    #[serde(default)]
+    pub clock_ahead: u64,
 }
 
 /// `app/0`; ordered by application and number.
@@ -138,6 +146,16 @@ pub struct Application {
     pub force_units: bool,
     #[serde(default)]
     pub trust: bool,
+    /// Files that the operator has given for the charm's resources.
+    #[serde(default)]
+    pub resources: BTreeMap<String, Resource>,
+}
+
+/// One of these files, as it lies in the model's directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    pub file: String,
+    pub revision: u32,
 }
 
 /// The default network space, and the other one. Every machine is on both, with the same last numbers.
@@ -154,7 +172,7 @@ pub struct Unit {
     pub workload: StatusInfo,
     pub agent: StatusInfo,
     pub charm_state: BTreeMap<String, String>,
-    pub ports: BTreeSet<String>,
+    pub ports: Ports,
     pub local: Local,
 }
 
@@ -184,6 +202,9 @@ pub struct Local {
     pub pending: Option<Pending>,
     /// Unix seconds.
     pub update_status_at: u64,
+    /// The revisions of resources that lie on the machine.
+    #[serde(default)]
+    pub resources: BTreeMap<String, u32>,
     /// How many hooks ran, whatever their end.
     pub hooks_run: u64,
 }
@@ -310,6 +331,11 @@ impl State {
                 unit.local.update_status_at = now + interval;
             }
         }
+    }
+
+    /// Whether the agent's version is this one or a later one.
+    pub fn is_at_least(&self, version: &str) -> bool {
+        crate::charm_files::numbers(&self.setting("agent-version")) >= crate::charm_files::numbers(version)
     }
 
     /// The agent version's major number.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+pub use super::secret_view::{revisions, secret, secret_access, secrets};
 use super::{Life, State, StatusInfo, UnitName};
 
 /// An application's status: the leader's word, or the worst of its units.
@@ -64,6 +65,11 @@ fn shown(info: &StatusInfo) -> Value {
 /// As Juju prints times.
 pub fn time(seconds: u64) -> String {
     stamp(seconds, "%d %b %Y %H:%M:%SZ")
+}
+
+/// As in JSON and YAML.
+pub fn utc(seconds: u64) -> String {
+    stamp(seconds, "%Y-%m-%dT%H:%M:%SZ")
 }
 
 /// As goal-state prints them.
@@ -193,7 +199,7 @@ pub fn unit(state: &State, name: &UnitName) -> Value {
         relations.push(body);
     }
     json!({name.to_string(): {
-        "machine": unit.machine.to_string(), "opened-ports": unit.ports, "public-address": state.address_of(name),
+        "machine": unit.machine.to_string(), "opened-ports": unit.ports.ranges(), "public-address": state.address_of(name),
         "charm": state.applications.get(&name.app).map(|a| format!("local:{}-{}", a.charm.name, a.revision)),
         "leader": state.is_leader(name), "life": unit.life, "relation-info": relations, "provider-id": "",
         "address": state.address_of(name), "hooks-run": unit.local.hooks_run,
@@ -210,29 +216,6 @@ pub fn application(state: &State, name: &str) -> Value {
         .collect();
     json!({name: {"charm": app.charm.name, "charm-origin": "local", "charm-rev": app.revision, "base": app.charm.bases.first(),
         "channel": "", "principal": !app.charm.subordinate, "exposed": false, "remote": false, "life": app.life, "endpoint-bindings": bindings}})
-}
-
-/// `juju secrets`: owners and revisions, never content.
-pub fn secrets(state: &State) -> Value {
-    let all: Map<String, Value> = state.secrets.keys().map(|id| (id.clone(), secret(state, id, false))).collect();
-    Value::Object(all)
-}
-
-/// `juju show-secret`.
-pub fn secret(state: &State, id: &str, reveal: bool) -> Value {
-    let secret = &state.secrets[id];
-    let owner = match &secret.owner {
-        super::Owner::Application(app) => app.clone(),
-        super::Owner::Unit(unit) => unit.to_string(),
-        super::Owner::Model => "<model>".to_owned(),
-    };
-    let mut body = json!({"revision": secret.latest, "rotation": secret.rotate, "owner": owner, "description": secret.description,
-        "label": secret.label, "access": secret.grants.keys().map(|app| json!({"target": format!("application-{app}"), "role": "view"})).collect::<Vec<_>>(),
-        "consumers": secret.consumers.iter().map(|(unit, c)| (unit.to_string(), json!(c.tracked))).collect::<Map<_, _>>()});
-    if reveal {
-        body["content"] = json!({"Data": secret.revisions.get(&secret.latest)});
-    }
-    body
 }
 
 /// `juju storage`.

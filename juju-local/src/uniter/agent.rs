@@ -192,7 +192,7 @@ fn run_hook(controller: &Arc<Controller>, me: &UnitName, hook: &HookInfo) {
                 "juju.worker.uniter.operation",
                 &format!("ran {:?} hook (via hook dispatching)", hook.name),
             );
-            if context.reboot {
+            if context.reboot.is_some() {
                 let _ = controller.machines.reboot(machine);
             }
         }

@@ -1,131 +1,13 @@
-//! Making a finished hook true: its buffered changes in one transaction, and the agent's own bookkeeping.
+//! What an agent notes of a hook: that it has begun, ended or failed. `flush` makes true what the hook has asked for.
 
-use crate::model::{HookInfo, MemberLocal, Owner, Pending, Secret, State, StatusInfo, UnitName};
+use crate::model::{HookInfo, MemberLocal, Pending, State, StatusInfo, UnitName};
 
-use super::context::{Buffered, SecretChange};
-
-/// Applies what a hook has buffered; all or nothing.
-///
-/// # Errors
-/// What Juju's controller refuses at this moment: leadership that was lost meanwhile, a label that is taken.
-pub fn flush(state: &mut State, me: &UnitName, buffered: &Buffered) -> Result<(), String> {
-    let leader = state.is_leader(me);
-    if !leader && buffered.relations.values().any(|r| !r.app.is_empty()) {
-        return Err(format!(
-            "cannot apply changes: prerequisites failed: {:?} is not leader of {:?}",
-            me.to_string(),
-            me.app
-        ));
-    }
-    for change in &buffered.secrets {
-        match change {
-            SecretChange::Create { owner, label, .. } => {
-                if matches!(owner, Owner::Application(_)) && !leader {
-                    return Err("cannot apply changes: creating secrets: permission denied".to_owned());
-                }
-                let taken = !label.is_empty() && state.secrets.values().any(|s| s.owner == *owner && s.label == *label);
-                if taken {
-                    return Err(format!(
-                        "cannot apply changes: creating secrets: secret with label {label:?} already exists"
-                    ));
-                }
-            }
-            SecretChange::Update { id, .. } | SecretChange::Remove { id, .. } => {
-                if state.secrets.get(id).is_some_and(|s| !s.managed_by(state, me)) {
-                    return Err("cannot apply changes: updating secrets: permission denied".to_owned());
-                }
-            }
-            SecretChange::Track { .. } | SecretChange::Grant { .. } => {}
-        }
-    }
-    for (id, changes) in &buffered.relations {
-        let Some(relation) = state.relations.get_mut(id) else {
-            continue;
-        };
-        relation.unit_bags.entry(me.clone()).or_default().apply(&changes.unit);
-        relation.app_bags.entry(me.app.clone()).or_default().apply(&changes.app);
-    }
-    if let Some(unit) = state.units.get_mut(me) {
-        for (key, value) in &buffered.state {
-            match value {
-                Some(value) => unit.charm_state.insert(key.clone(), value.clone()),
-                None => unit.charm_state.remove(key),
-            };
-        }
-        for (port, open) in &buffered.ports {
-            if *open {
-                unit.ports.insert(port.clone());
-            } else {
-                unit.ports.remove(port);
-            }
-        }
-    }
-    for change in &buffered.secrets {
-        apply_secret(state, me, change);
-    }
-    Ok(())
-}
-
-fn apply_secret(state: &mut State, me: &UnitName, change: &SecretChange) {
-    match change {
-        SecretChange::Create { id, owner, label, description, content } => {
-            state.secrets.insert(
-                id.clone(),
-                Secret {
-                    owner: owner.clone(),
-                    label: label.clone(),
-                    description: description.clone(),
-                    rotate: "never".to_owned(),
-                    revisions: [(1, content.clone())].into(),
-                    latest: 1,
-                    consumers: Default::default(),
-                    grants: Default::default(),
-                },
-            );
-        }
-        SecretChange::Update { id, label, description, content } => {
-            if let Some(secret) = state.secrets.get_mut(id) {
-                if let Some(content) = content {
-                    secret.set_content(content.clone());
-                }
-                if let Some(label) = label {
-                    secret.label.clone_from(label);
-                }
-                if let Some(description) = description {
-                    secret.description.clone_from(description);
-                }
-            }
-        }
-        SecretChange::Remove { id, revision } => match revision {
-            None => {
-                state.secrets.remove(id);
-            }
-            Some(revision) => {
-                if let Some(secret) = state.secrets.get_mut(id) {
-                    secret.revisions.remove(revision);
-                }
-            }
-        },
-        SecretChange::Track { id } => {
-            if let Some(secret) = state.secrets.get_mut(id) {
-                let latest = secret.latest;
-                secret.consumers.entry(me.clone()).or_default().tracked = latest;
-            }
-        }
-        SecretChange::Grant { id, application, relation, revoke } => {
-            if let Some(secret) = state.secrets.get_mut(id) {
-                if *revoke {
-                    secret.grants.remove(application);
-                } else {
-                    secret.grants.insert(application.clone(), *relation);
-                }
-            }
-        }
-    }
-}
+pub use super::flush::flush;
+use super::secret_hooks;
 
 /// What the agent notes when a hook is over, run or passed over.
 pub fn finished(state: &mut State, me: &UnitName, hook: &HookInfo, seen: &Seen, now: u64) {
+    secret_hooks::finished(state, me, hook, seen.secret_latest, now);
     let config_hash = seen.config_hash.clone();
     let leads = state.is_leader(me);
     let interval = state.update_status_interval();
@@ -179,16 +61,6 @@ pub fn finished(state: &mut State, me: &UnitName, hook: &HookInfo, seen: &Seen, 
         "remove" => {
             local.removed = true;
             unit.workload = StatusInfo::new("terminated", "", now);
-        }
-        "secret-changed" => {
-            if let Some(id) = &hook.secret {
-                local.secrets_told.insert(id.clone(), seen.secret_latest);
-            }
-        }
-        "secret-remove" => {
-            if let (Some(id), Some(revision)) = (&hook.secret, hook.secret_revision) {
-                local.secrets_removed_told.entry(id.clone()).or_default().insert(revision);
-            }
         }
         _ => {}
     }

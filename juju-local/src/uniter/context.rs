@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::model::{HookInfo, Owner, State, UnitName};
+use crate::model::{Content, Grantee, HookInfo, Owner, PortChanges, SecretText, State, StatusInfo, UnitName};
 
 /// The context of one run.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Context {
     /// As of the start: relation membership, other units' settings, options.
     pub snapshot: State,
     pub buffered: Buffered,
+    /// What was asked for once and does not change any more.
+    pub cache: Cache,
     /// Once false, false for the rest of the hook.
     pub leader: Option<bool>,
     pub tools_called: u32,
@@ -25,7 +27,25 @@ pub struct Context {
     pub results: Value,
     pub failed: Option<String>,
     /// Asked for by juju-reboot.
-    pub reboot: bool,
+    pub reboot: Option<Reboot>,
+}
+
+/// When the machine is to reboot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reboot {
+    /// Once the hook has ended well.
+    After,
+    /// At once: the hook is killed, and runs again after the boot.
+    Now,
+}
+
+/// What a run reads once, at its first look.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    pub config: Option<BTreeMap<String, Value>>,
+    pub leader_settings: Option<BTreeMap<String, String>>,
+    pub goal_state: Option<Value>,
+    pub status: Option<StatusInfo>,
 }
 
 /// Why it runs.
@@ -60,7 +80,7 @@ impl Kind {
 pub struct Buffered {
     pub relations: BTreeMap<u32, RelationChanges>,
     pub state: BTreeMap<String, Option<String>>,
-    pub ports: BTreeMap<String, bool>,
+    pub ports: PortChanges,
     pub secrets: Vec<SecretChange>,
 }
 
@@ -70,13 +90,33 @@ pub struct RelationChanges {
     pub app: BTreeMap<String, String>,
 }
 
+/// `at` is when it was said, in Unix seconds.
 #[derive(Clone, Debug)]
 pub enum SecretChange {
-    Create { id: String, owner: Owner, label: String, description: String, content: BTreeMap<String, String> },
-    Update { id: String, label: Option<String>, description: Option<String>, content: Option<BTreeMap<String, String>> },
-    Remove { id: String, revision: Option<u32> },
-    Track { id: String },
-    Grant { id: String, application: String, relation: u32, revoke: bool },
+    Create {
+        id: String,
+        owner: Owner,
+        text: SecretText,
+        at: u64,
+    },
+    Update {
+        id: String,
+        text: SecretText,
+        at: u64,
+    },
+    Remove {
+        id: String,
+        revision: Option<u32>,
+    },
+    Track {
+        id: String,
+    },
+    /// Without a relation it is taken back.
+    Grant {
+        id: String,
+        to: Grantee,
+        relation: Option<u32>,
+    },
 }
 
 impl Context {
@@ -88,13 +128,14 @@ impl Context {
             kind,
             snapshot,
             buffered: Buffered::default(),
+            cache: Cache::default(),
             leader: None,
             tools_called: 0,
             kill_after_tools: None,
             delay_tools: Duration::ZERO,
             results: Value::Object(serde_json::Map::new()),
             failed: None,
-            reboot: false,
+            reboot: None,
         }
     }
 
@@ -138,16 +179,42 @@ impl Context {
         values
     }
 
-    /// A secret's newest content as this run sees it.
-    pub fn pending_secret(&self, id: &str) -> Option<&BTreeMap<String, String>> {
-        self.buffered.secrets.iter().rev().find_map(|change| match change {
-            SecretChange::Create { id: other, content, .. } if other == id => Some(content),
-            SecretChange::Update { id: other, content: Some(content), .. } if other == id => Some(content),
+    /// What this run has said of a secret that it has created.
+    pub fn created_secret(&self, id: &str) -> Option<(&Owner, &SecretText)> {
+        self.buffered.secrets.iter().find_map(|change| match change {
+            SecretChange::Create { id: other, owner, text, .. } if other == id => Some((owner, text)),
             SecretChange::Create { .. }
             | SecretChange::Update { .. }
             | SecretChange::Remove { .. }
             | SecretChange::Track { .. }
             | SecretChange::Grant { .. } => None,
         })
+    }
+
+    /// What this run has said of a secret, made now or before; the last word first.
+    pub fn secret_text(&mut self, id: &str) -> Option<&mut SecretText> {
+        self.buffered.secrets.iter_mut().rev().find_map(|change| match change {
+            SecretChange::Create { id: other, text, .. } | SecretChange::Update { id: other, text, .. }
+                if other == id =>
+            {
+                Some(text)
+            }
+            SecretChange::Create { .. }
+            | SecretChange::Update { .. }
+            | SecretChange::Remove { .. }
+            | SecretChange::Track { .. }
+            | SecretChange::Grant { .. } => None,
+        })
+    }
+
+    /// Its content, if this run has given it one.
+    pub fn pending_content(&mut self, id: &str) -> Option<Content> {
+        self.secret_text(id).and_then(|text| text.content.clone())
+    }
+
+    /// Whether this run has removed a secret with all its revisions.
+    pub fn has_removed(&self, id: &str) -> bool {
+        let gone = |c: &SecretChange| matches!(c, SecretChange::Remove { id: other, revision: None } if other == id);
+        self.buffered.secrets.iter().any(gone)
     }
 }

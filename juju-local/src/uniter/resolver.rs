@@ -3,6 +3,8 @@
 
 use crate::model::{Application, HookInfo, Life, Local, Machine, Pending, Resolution, State, Unit, UnitName};
 
+use super::secret_hooks;
+
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
@@ -164,7 +166,7 @@ fn leadership(pass: &Pass<'_>) -> Wanted {
 
 fn secrets(pass: &Pass<'_>) -> Wanted {
     let may = pass.idle() && pass.local.installed && pass.alive();
-    any(may.then(|| secret_hook(pass.state, pass.me)).flatten().into_iter().collect())
+    any(may.then(|| secret_hooks::next(pass.state, pass.me, pass.wishes.now)).flatten().into_iter().collect())
 }
 
 /// Also while a hook has failed.
@@ -319,32 +321,4 @@ fn hook(pass: &Pass<'_>, id: u32, kind: &str, remote: Option<&UnitName>, departi
         departing_unit: departing.cloned(),
         ..HookInfo::default()
     }
-}
-
-fn secret_hook(state: &State, me: &UnitName) -> Option<HookInfo> {
-    let local = &state.units[me].local;
-    state.secrets.iter().find_map(|(id, secret)| {
-        if let Some(consumer) = secret.consumers.get(me).filter(|_| secret.readable_by(me)) {
-            // The owner's leader wrote it and is not told of its own writing.
-            let told = local.secrets_told.get(id).copied().unwrap_or(consumer.tracked).max(consumer.tracked);
-            if secret.latest > told && !secret.managed_by(state, me) {
-                return Some(HookInfo {
-                    name: "secret-changed".to_owned(),
-                    secret: Some(id.clone()),
-                    ..HookInfo::default()
-                });
-            }
-        }
-        if secret.managed_by(state, me) {
-            let told = local.secrets_removed_told.get(id);
-            let obsolete = secret.obsolete().into_iter().find(|rev| !told.is_some_and(|t| t.contains(rev)))?;
-            return Some(HookInfo {
-                name: "secret-remove".to_owned(),
-                secret: Some(id.clone()),
-                secret_revision: Some(obsolete),
-                ..HookInfo::default()
-            });
-        }
-        None
-    })
 }

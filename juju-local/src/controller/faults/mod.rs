@@ -80,6 +80,7 @@ pub(super) fn apply(controller: &Arc<Controller>, fault: Fault) -> anyhow::Resul
             return Ok(json!({"bytes-left": left}));
         }
         Fault::Unfill { unit, storage } => disk::unfill(controller, &known(controller, unit)?, &storage)?,
+        Fault::Clock { advance } => controller.advance_clock(advance),
         Fault::List => return Ok(list(controller)),
         Fault::Clear => clear(controller)?,
     }
@@ -185,6 +186,7 @@ fn list(controller: &Controller) -> Value {
             ("frozen".to_owned(), lines(state.frozen().iter().map(|f| format!("{} {}", f.unit, f.service)).collect())),
             ("cuts".to_owned(), lines(faults.cuts.iter().map(ToString::to_string).collect())),
             ("slow".to_owned(), map(faults.slow.iter().map(|(u, s)| (u.to_string(), s.to_string())).collect())),
+            ("clock-ahead-seconds".to_owned(), json!(state.clock_ahead)),
             ("hooks".to_owned(), map(faults.hooks.iter().map(|(u, h)| (u.to_string(), h.to_string())).collect())),
         ]);
         (report, state.units.iter().map(|(name, unit)| (name.clone(), unit.machine)).collect::<Vec<_>>())

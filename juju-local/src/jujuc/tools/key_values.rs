@@ -1,17 +1,15 @@
 //! Keys and values as a tool is given them: as arguments, in a file, on standard input.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde_json::Value;
 
-use crate::controller::Controller;
-use crate::jujuc::Call;
+use super::Run;
 use crate::jujuc::flags::{ToolError, failure, usage};
-use crate::uniter::context::Context;
+use crate::jujuc::output::{Outcome, Said};
 
 /// Arguments of the form key=value.
-pub(super) fn pairs(args: &[String]) -> Result<BTreeMap<String, String>, ToolError> {
+fn pairs(args: &[String]) -> Result<BTreeMap<String, String>, ToolError> {
     let mut read = BTreeMap::new();
     for arg in args {
         let (key, value) = arg
@@ -25,41 +23,43 @@ pub(super) fn pairs(args: &[String]) -> Result<BTreeMap<String, String>, ToolErr
     Ok(read)
 }
 
-/// A file of the caller's, or its standard input.
-pub(super) fn file_text(
-    controller: &Controller,
-    context: &Context,
-    call: &Call,
-    name: &str,
-) -> Result<Option<String>, ToolError> {
-    if name == "-" {
-        return Ok(call.stdin.clone());
-    }
-    let path = Path::new(&call.cwd).join(name);
-    let machine = context.snapshot.units[&context.unit].machine;
-    let view = controller
-        .machines
-        .view(machine)
-        .ok_or_else(|| failure(format!("open {}: the machine is down", path.display())))?;
-    let on_host = view.join(path.strip_prefix("/").unwrap_or(&path));
-    std::fs::read_to_string(&on_host).map(Some).map_err(|why| failure(format!("open {}: {why}", path.display())))
-}
-
 /// A YAML or JSON map of scalars as texts.
 pub(super) fn scalars(text: &str) -> Result<BTreeMap<String, String>, ToolError> {
     if text.trim().is_empty() {
         return Ok(BTreeMap::new());
     }
-    let values: BTreeMap<String, Value> = serde_json::from_str(text)
-        .or_else(|_| serde_yaml::from_str(text))
-        .map_err(|why| failure(format!("cannot parse file: {why}")))?;
-    values
+    // What stands in the file may be a secret: the parser's own words could repeat it.
+    let read: Option<BTreeMap<String, Value>> =
+        serde_json::from_str(text).ok().or_else(|| serde_yaml::from_str(text).ok());
+    read.ok_or_else(|| failure("cannot parse file: it is no YAML map of keys and values"))?
         .into_iter()
         .map(|(key, value)| match value {
             Value::String(text) => Ok((key, text)),
             Value::Null => Ok((key, String::new())),
             Value::Bool(_) | Value::Number(_) => Ok((key, value.to_string())),
-            Value::Array(_) | Value::Object(_) => Err(failure(format!("cannot parse file: {key} is not a scalar"))),
+            Value::Array(_) | Value::Object(_) => {
+                Err(failure(format!("cannot parse file: value of {key:?} is not a scalar")))
+            }
         })
         .collect()
+}
+
+impl Run<'_> {
+    /// What the arguments say over what `--file` says; `None` to ask for standard input first.
+    pub(super) fn key_values(&self) -> Result<Option<BTreeMap<String, String>>, ToolError> {
+        let given = pairs(&self.flags.rest)?;
+        let mut values = match self.flags.text("file") {
+            None => BTreeMap::new(),
+            Some(name) => match self.read_file(name)? {
+                None => return Ok(None),
+                Some(text) => scalars(&text)?,
+            },
+        };
+        values.extend(given);
+        Ok(Some(values))
+    }
+}
+
+pub(super) fn need_stdin() -> Outcome {
+    Ok(Said::NeedStdin)
 }
