@@ -5,6 +5,7 @@ mod access;
 mod actions;
 mod client;
 mod commands;
+mod disks;
 mod fault;
 mod log;
 mod models;
@@ -54,7 +55,7 @@ enum Command {
         /// key=value, or a YAML file of the application's options
         #[arg(long)]
         config: Vec<String>,
-        /// name=size, as in data=2G
+        /// name=size or name=count,size, as in data=2G
         #[arg(long)]
         storage: Vec<String>,
         /// The number of an existing machine, instead of a new one
@@ -67,15 +68,21 @@ enum Command {
         /// Changes nothing here: machines run the release of this host
         #[arg(long)]
         base: Option<String>,
-        /// Taken and ignored: there is no cloud to trust anybody with
+        /// Trust the application with the cloud's credentials, of which there are none
         #[arg(long)]
         trust: bool,
+        /// Detached storage that the unit gets in the place of a new one, as in data/0
+        #[arg(long)]
+        attach_storage: Vec<String>,
     },
     /// Replace an application's charm
     Refresh {
         application: String,
         #[arg(long)]
         path: String,
+        /// Units in error too: their failed hook is tried again with the new charm
+        #[arg(long)]
+        force_units: bool,
     },
     /// Add units
     AddUnit {
@@ -85,11 +92,17 @@ enum Command {
         num_units: u32,
         #[arg(long)]
         to: Option<String>,
+        /// Detached storage that the unit gets in the place of a new one, as in data/0
+        #[arg(long)]
+        attach_storage: Vec<String>,
     },
-    /// Remove units; their machines go with them
+    /// Remove units; their machines go with them, their storage stays
     RemoveUnit {
         #[arg(required = true)]
         units: Vec<String>,
+        /// Their storage goes too
+        #[arg(long)]
+        destroy_storage: bool,
         #[command(flatten)]
         removal: Removal,
     },
@@ -97,9 +110,14 @@ enum Command {
     RemoveApplication {
         #[arg(required = true)]
         applications: Vec<String>,
+        /// Their storage goes too
+        #[arg(long)]
+        destroy_storage: bool,
         #[command(flatten)]
         removal: Removal,
     },
+    #[command(flatten)]
+    Disks(disks::Disks),
     /// Show or set an application's options
     Config {
         application: String,
@@ -444,6 +462,8 @@ mod tests {
             "exec --unit db/0 -- mariadb --execute select",
             "remove-unit db/0 db/1 --force --no-prompt",
             "fault hook db/0 --kill-after-tools 3 --name start",
+            "add-storage db/0 logs=2,1G more",
+            "fault leadership db --none",
             "fault cut db/0 db/1 --from db/2 db/3 --one-way",
             "fault slow db/0 --delay 100 --jitter 10 --loss 0.5",
             "fault fill db/0 data --leave 4096",
