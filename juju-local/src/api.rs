@@ -24,12 +24,18 @@ pub enum Request {
         /// Paths by resource.
         #[serde(default)]
         resources: BTreeMap<String, String>,
+        #[serde(default)]
+        attach_storage: Vec<String>,
+        #[serde(default)]
+        trust: bool,
     },
     Refresh {
         application: String,
         charm: String,
         #[serde(default)]
         resources: BTreeMap<String, String>,
+        #[serde(default)]
+        force_units: bool,
     },
     AttachResource {
         application: String,
@@ -40,14 +46,32 @@ pub enum Request {
         application: String,
         num_units: u32,
         to: Option<String>,
+        #[serde(default)]
+        attach_storage: Vec<String>,
     },
     RemoveUnit {
         units: Vec<String>,
         force: bool,
+        #[serde(default)]
+        destroy_storage: bool,
     },
     RemoveApplication {
         application: String,
         force: bool,
+        #[serde(default)]
+        destroy_storage: bool,
+    },
+    Disk(DiskRequest),
+    AddMachine {
+        count: u32,
+    },
+    RemoveMachine {
+        machines: Vec<String>,
+        force: bool,
+    },
+    Trust {
+        application: String,
+        trust: bool,
     },
     GetConfig {
         application: String,
@@ -141,6 +165,28 @@ pub enum Request {
     },
 }
 
+/// What is done to storage.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "disk")]
+pub enum DiskRequest {
+    /// Names of storages, and what `--storage` would say of each.
+    Add {
+        unit: String,
+        storage: BTreeMap<String, String>,
+    },
+    Attach {
+        unit: String,
+        ids: Vec<String>,
+    },
+    Detach {
+        ids: Vec<String>,
+    },
+    Remove {
+        ids: Vec<String>,
+        force: bool,
+    },
+}
+
 impl Request {
     /// Whether this can be asked while the controller is stopped on purpose: what concerns machines and no agent.
     #[must_use]
@@ -212,7 +258,12 @@ pub enum Fault {
         /// Whose leadership
         application: String,
         /// The unit that leads from now on
-        unit: String,
+        #[arg(required_unless_present = "none")]
+        unit: Option<String>,
+        /// Nobody leads until a unit is named, or the fault is cleared
+        #[arg(long, conflicts_with = "unit")]
+        #[serde(default)]
+        none: bool,
     },
     /// Make a unit's next hook end badly, or its hooks slow; replaces what was said of this unit before
     Hook {

@@ -6,6 +6,8 @@
 mod faults;
 #[path = "e2e/model.rs"]
 mod model;
+#[path = "e2e/several.rs"]
+mod several;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

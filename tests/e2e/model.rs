@@ -103,7 +103,9 @@ impl Model {
             model.call(&["switch", before.out.trim()]);
         }
         if let Some(seed) = shuffle_seed().filter(|_| model.is_local()) {
-            println!("[{word}] orders that Juju leaves open are drawn from seed {seed}; what looks like a bug is reported");
+            println!(
+                "[{word}] orders that Juju leaves open are drawn from seed {seed}; what looks like a bug is reported"
+            );
             model.juju(&["model-config", &format!("shuffle-seed={seed}"), "strict=true"]);
         }
         model

@@ -15,6 +15,7 @@ use super::client::{ask, current, print, say};
 use super::show::{formatted, status, storages, table};
 use super::{Cli, Command, Format, Removal, fault, log, models, secrets, wait};
 use crate::api::Request;
+use crate::model::Wanted;
 
 /// How long `run` waits for an action unless it is told otherwise.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -24,47 +25,63 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let model = current(cli.model.as_deref());
     let ask = |request: &Request| ask(&model, request);
     match cli.command {
-        Command::Deploy { charm, name, num_units, config, storage, to, bind, resource, base, trust: _ } => {
+        Command::Deploy {
+            charm,
+            name,
+            num_units,
+            config,
+            storage,
+            to,
+            bind,
+            resource,
+            base,
+            trust,
+            attach_storage,
+        } => {
             if let Some(base) = base {
                 say(&format!("--base {base} changes nothing here: machines run the same release as this host"));
             }
             let charm = absolute(&charm)?;
             let (config, storage) = (options(&config)?, sizes(&storage)?);
             let resources = resources(&resource)?;
-            let request = Request::Deploy { charm, name, num_units, config, storage, to, bind, resources };
+            let request =
+                Request::Deploy { charm, name, num_units, config, storage, to, bind, resources, attach_storage, trust };
             let done = ask(&request)?;
-            say(&format!("Deployed {} with {num_units} unit(s).", done["application"].as_str().unwrap_or_default()));
+            let units = done["units"].as_array().map_or(0, Vec::len);
+            say(&format!("Deployed {} with {units} unit(s).", done["application"].as_str().unwrap_or_default()));
         }
         Command::AttachResource { application, resource } => {
             for (name, path) in resources(&[resource])? {
                 ask(&Request::AttachResource { application: application.clone(), name, path })?;
             }
         }
-        Command::Refresh { application, path, resource } => {
+        Command::Refresh { application, path, resource, force_units } => {
             let (charm, resources) = (absolute(&path)?, resources(&resource)?);
-            let revision = ask(&Request::Refresh { application: application.clone(), charm, resources })?;
+            let revision = ask(&Request::Refresh { application: application.clone(), charm, resources, force_units })?;
             say(&format!("Refreshed {application} to revision {revision}."));
         }
-        Command::AddUnit { application, num_units, to } => {
-            ask(&Request::AddUnit { application, num_units, to })?;
+        Command::AddUnit { application, num_units, to, attach_storage } => {
+            ask(&Request::AddUnit { application, num_units, to, attach_storage })?;
         }
-        Command::RemoveUnit { units, removal } => {
+        Command::RemoveUnit { units, removal, destroy_storage } => {
             confirm(&removal, &format!("remove {}", units.join(" ")))?;
-            ask(&Request::RemoveUnit { units: units.clone(), force: removal.force })?;
+            ask(&Request::RemoveUnit { units: units.clone(), force: removal.force, destroy_storage })?;
             for unit in units {
                 say(&format!("will remove unit {unit}"));
             }
         }
-        Command::RemoveApplication { applications, removal } => {
+        Command::RemoveApplication { applications, removal, destroy_storage } => {
             confirm(&removal, &format!("remove application {}", applications.join(" ")))?;
             for application in applications {
-                ask(&Request::RemoveApplication { application: application.clone(), force: removal.force })?;
+                let force = removal.force;
+                ask(&Request::RemoveApplication { application: application.clone(), force, destroy_storage })?;
                 say(&format!("will remove application {application}"));
             }
         }
         Command::Config { application, values, reset, file, format } => {
             config(&ask, application, &values, reset, file.as_deref(), format)?;
         }
+        Command::Disks(command) => super::disks::run(&ask, command)?,
         Command::Run { words, params, wait, background, format, string_args } => {
             let wait = if background { None } else { Some(wait.unwrap_or(PATIENCE)) };
             let run = Run { words: &words, params: params.as_deref(), wait, format, string_args, old: false };
@@ -206,27 +223,11 @@ pub(super) fn pairs(words: &[String]) -> anyhow::Result<BTreeMap<String, String>
         .collect()
 }
 
-/// `--storage` as Juju writes it: NAME=[POOL,][COUNT,]SIZE in any order. There is one pool, and one of each.
+/// `--storage` as Juju writes it: NAME=[POOL,][COUNT,][SIZE] in any order.
 fn sizes(words: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
-    pairs(words)?
-        .into_iter()
-        .map(|(name, text)| {
-            let is_size = |part: &&str| {
-                part.starts_with(|c: char| c.is_ascii_digit()) && part.ends_with(|c: char| c.is_ascii_alphabetic())
-            };
-            let size = text
-                .split(',')
-                .find(is_size)
-                .with_context(|| format!("cannot read storage {name}={text}: name its size, as in {name}=2G"))?;
-            if crate::machine::size_in_bytes(size).is_none() {
-                anyhow::bail!("cannot read storage size {size:?}; write for example 500M, 2G or 1T");
-            }
-            if let Some(count) = text.split(',').filter_map(|part| part.parse::<u32>().ok()).find(|count| *count != 1) {
-                anyhow::bail!("cannot attach {count} storages {name:?}: juju-local gives each unit one of each");
-            }
-            Ok((name, size.to_owned()))
-        })
-        .collect()
+    let all = pairs(words)?;
+    all.values().try_for_each(|text| Wanted::parse(text).map(drop))?;
+    Ok(all)
 }
 
 /// Leaves what fits one of the names of applications and units, and the machines that stand under it.
@@ -333,21 +334,6 @@ mod tests {
     use super::*;
     use expect_test::{Expect, expect};
     use serde_json::json;
-
-    fn shown(result: anyhow::Result<BTreeMap<String, String>>) -> String {
-        result.map_or_else(|why| why.to_string(), |map| format!("{map:?}"))
-    }
-
-    #[test]
-    fn storage() {
-        let check = |text: &str, expected: Expect| expected.assert_eq(&shown(sizes(&[text.to_owned()])));
-        check("data=2G", expect![[r#"{"data": "2G"}"#]]);
-        check("data=rootfs,1,500M", expect![[r#"{"data": "500M"}"#]]);
-        check("data=2X", expect![[r#"cannot read storage size "2X"; write for example 500M, 2G or 1T"#]]);
-        check("data=rootfs", expect!["cannot read storage data=rootfs: name its size, as in data=2G"]);
-        check("data=2,1G", expect![[r#"cannot attach 2 storages "data": juju-local gives each unit one of each"#]]);
-        check("2G", expect![[r#"expected key=value, got "2G""#]]);
-    }
 
     #[test]
     fn filters() {

@@ -5,6 +5,7 @@ mod access;
 mod actions;
 mod client;
 mod commands;
+mod disks;
 mod fault;
 mod log;
 mod models;
@@ -56,7 +57,7 @@ enum Command {
         /// key=value, or a YAML file of the application's options
         #[arg(long)]
         config: Vec<String>,
-        /// name=size, as in data=2G
+        /// name=size or name=count,size, as in data=2G
         #[arg(long)]
         storage: Vec<String>,
         /// The number of an existing machine, instead of a new one
@@ -72,9 +73,12 @@ enum Command {
         /// Changes nothing here: machines run the release of this host
         #[arg(long)]
         base: Option<String>,
-        /// Taken and ignored: there is no cloud to trust anybody with
+        /// Trust the application with the cloud's credentials, of which there are none
         #[arg(long)]
         trust: bool,
+        /// Detached storage that the unit gets in the place of a new one, as in data/0
+        #[arg(long)]
+        attach_storage: Vec<String>,
     },
     /// Replace an application's charm
     Refresh {
@@ -84,6 +88,9 @@ enum Command {
         /// name=path of a file for one of the charm's resources
         #[arg(long)]
         resource: Vec<String>,
+        /// Units in error too: their failed hook is tried again with the new charm
+        #[arg(long)]
+        force_units: bool,
     },
     /// Give an application a file for one of its charm's resources: `attach-resource APPLICATION name=path`
     AttachResource { application: String, resource: String },
@@ -95,11 +102,17 @@ enum Command {
         num_units: u32,
         #[arg(long)]
         to: Option<String>,
+        /// Detached storage that the unit gets in the place of a new one, as in data/0
+        #[arg(long)]
+        attach_storage: Vec<String>,
     },
-    /// Remove units; their machines go with them
+    /// Remove units; their machines go with them, their storage stays
     RemoveUnit {
         #[arg(required = true)]
         units: Vec<String>,
+        /// Their storage goes too
+        #[arg(long)]
+        destroy_storage: bool,
         #[command(flatten)]
         removal: Removal,
     },
@@ -107,9 +120,14 @@ enum Command {
     RemoveApplication {
         #[arg(required = true)]
         applications: Vec<String>,
+        /// Their storage goes too
+        #[arg(long)]
+        destroy_storage: bool,
         #[command(flatten)]
         removal: Removal,
     },
+    #[command(flatten)]
+    Disks(disks::Disks),
     /// Show or set an application's options
     Config {
         application: String,
@@ -432,6 +450,8 @@ mod tests {
             "exec --unit db/0 -- mariadb --execute select",
             "remove-unit db/0 db/1 --force --no-prompt",
             "fault hook db/0 --kill-after-tools 3 --name start",
+            "add-storage db/0 logs=2,1G more",
+            "fault leadership db --none",
             "fault cut db/0 db/1 --from db/2 db/3 --one-way",
             "fault slow db/0 --delay 100 --jitter 10 --loss 0.5",
             "fault fill db/0 data --leave 4096",

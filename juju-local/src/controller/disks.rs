@@ -1,10 +1,44 @@
-//! Brings the filesystems of storages where the model says they should be, and takes machines away that nobody needs.
+//! Brings the filesystems of storages where the model says they should be.
 
 use std::sync::{Arc, PoisonError};
 
+use serde_json::{Value, json};
+
 use super::Controller;
+use super::requests::{commit, unit_or_leader};
+use crate::api::DiskRequest;
 use crate::machine::Mount;
-use crate::model::State;
+use crate::model::{ModelError, State, Wanted};
+
+/// Changes what should be where; returns the names of new instances.
+pub(super) fn serve(controller: &Arc<Controller>, request: DiskRequest) -> anyhow::Result<Value> {
+    match request {
+        DiskRequest::Add { unit, storage } => {
+            let unit = unit_or_leader(controller, unit)?;
+            commit(controller, |state| {
+                let mut made = Vec::new();
+                for (name, text) in &storage {
+                    let wanted = Wanted::parse(text)?;
+                    made.extend(state.add_storage_of_size(&unit, name, wanted.count.unwrap_or(1), wanted.size)?);
+                }
+                Ok::<_, ModelError>(json!(made))
+            })
+        }
+        DiskRequest::Attach { unit, ids } => {
+            let unit = unit_or_leader(controller, unit)?;
+            commit(controller, |state| ids.iter().try_for_each(|id| state.attach_storage(&unit, id)))?;
+            Ok(Value::Null)
+        }
+        DiskRequest::Detach { ids } => {
+            commit(controller, |state| ids.iter().try_for_each(|id| state.detach_storage(id)))?;
+            Ok(Value::Null)
+        }
+        DiskRequest::Remove { ids, force } => {
+            commit(controller, |state| ids.iter().try_for_each(|id| state.remove_storage(id, force)))?;
+            Ok(Value::Null)
+        }
+    }
+}
 
 /// One turn: what is new is attached, what is no longer used is detached. What does not work is tried again next time.
 pub(super) fn settle(controller: &Controller) {
@@ -20,7 +54,8 @@ pub(super) fn settle(controller: &Controller) {
     }
 }
 
-fn detach(controller: &Controller, id: &str, machine: Option<u32>) {
+/// Takes a filesystem off its machine. The caller holds the disks.
+pub(super) fn detach(controller: &Controller, id: &str, machine: Option<u32>) {
     let destroy = controller.read(|state| state.storage.get(id).is_some_and(|s| s.destroy));
     let off = machine.map_or(Ok(()), |machine| controller.machines.detach(machine, id));
     match off.and_then(|()| if destroy { controller.machines.discard(id) } else { Ok(()) }) {
@@ -41,50 +76,4 @@ fn change(controller: &Controller, what: impl FnOnce(&mut State)) {
 
 fn complain(controller: &Controller, machine: u32, what: &str) {
     controller.log(&format!("machine-{machine}"), "ERROR", "juju.worker.storageprovisioner", what);
-}
-
-/// Starts the agents of units that came without a command of their own: subordinates.
-pub(super) fn start_agents(controller: &Arc<Controller>) {
-    let ready = |state: &State| -> Vec<crate::model::UnitName> {
-        let made = |machine: u32| state.machines.get(&machine).is_some_and(|m| m.created);
-        state.units.iter().filter(|(_, u)| u.principal.is_some() && made(u.machine)).map(|(n, _)| n.clone()).collect()
-    };
-    for unit in controller.read(ready) {
-        controller.agent_may_start(&unit);
-    }
-}
-
-impl Controller {
-    /// Removes machines that no unit is on. Their filesystems are taken off first: they may be wanted elsewhere.
-    pub fn remove_empty_machines(&self) {
-        let machines = {
-            let mut world = self.lock();
-            let machines = world.state.empty_machines();
-            for machine in &machines {
-                world.state.machines.remove(machine);
-            }
-            self.save(&world);
-            machines
-        };
-        for machine in machines {
-            if let Err(why) = self.remove_machine(machine) {
-                self.log("controller", "ERROR", "juju.machine", &format!("cannot remove machine {machine}: {why:#}"));
-            }
-        }
-    }
-
-    fn remove_machine(&self, machine: u32) -> anyhow::Result<()> {
-        let _alone = self.disks.lock().unwrap_or_else(PoisonError::into_inner);
-        let on = |state: &State| -> Vec<String> {
-            state.storage.iter().filter(|(_, s)| s.machine == Some(machine)).map(|(id, _)| id.clone()).collect()
-        };
-        let disks = self.read(on);
-        if !disks.is_empty() {
-            self.machines.power_off(machine)?;
-        }
-        for id in disks {
-            detach(self, &id, Some(machine));
-        }
-        self.machines.destroy(machine)
-    }
 }

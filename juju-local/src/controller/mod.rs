@@ -2,6 +2,7 @@
 
 mod disks;
 mod faults;
+mod machines;
 pub(crate) mod requests;
 mod resources;
 mod secrets;
@@ -369,7 +370,8 @@ impl Controller {
         let shared = root.join("var/lib/juju/tools/machine");
         fs::create_dir_all(&shared)?;
         let program = shared.join("juju-local");
-        let new = shared.join(".juju-local.new");
+        // Units on one machine may do this at the same time: each under a name of its own, until it is whole.
+        let new = shared.join(format!(".{}.new", unit.tag()));
         // The small program stands beside this one; this one can do the same, only slower.
         let this = std::env::current_exe().context("cannot find this program")?;
         let small = this.with_file_name("juju-local-tool");
@@ -384,9 +386,9 @@ impl Controller {
             std::os::unix::fs::symlink("../machine/juju-local", dir.join(tool))?;
         }
         let outside = if major < 3 { "juju-run" } else { "juju-exec" };
-        let link = root.join("usr/bin").join(outside);
-        let _ = fs::remove_file(&link);
-        std::os::unix::fs::symlink("/var/lib/juju/tools/machine/juju-local", link)?;
+        let _ = fs::remove_file(&new);
+        std::os::unix::fs::symlink("/var/lib/juju/tools/machine/juju-local", &new)?;
+        fs::rename(&new, root.join("usr/bin").join(outside))?;
         Ok(())
     }
 }

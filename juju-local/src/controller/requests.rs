@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
-use super::{Controller, faults, resources, secrets};
+use super::{Controller, disks, faults, machines, resources, secrets};
 use crate::api::{Reply, Request};
 use crate::charm_files::{Archive, Charm};
 use crate::model::{Resolution, State, UnitName, view};
@@ -60,35 +60,49 @@ pub(crate) fn handle(
     }
     match request {
         Request::Ping => Ok(json!({"pid": std::process::id()})),
-        Request::Deploy { charm, name, num_units, config, storage, to, bind, resources } => {
-            let to = to.as_deref();
-            deploy(controller, &charm, name, num_units, &config, &storage, to, &bind, &resources, progress)
+        Request::Deploy { charm, name, num_units, config, storage, to, bind, attach_storage, trust, resources } => {
+            let placement = Placement { to: to.as_deref(), attach: &attach_storage };
+            let done = deploy(
+                controller, &charm, name, num_units, &config, &storage, &placement, &bind, &resources, progress,
+            )?;
+            if let Some(name) = done["application"].as_str().filter(|_| trust) {
+                commit(controller, |state| state.set_trust(name, true))?;
+            }
+            Ok(done)
         }
-        Request::AddUnit { application, num_units, to } => {
-            add_units(controller, &application, num_units, to.as_deref(), progress)
+        Request::AddUnit { application, num_units, to, attach_storage } => {
+            let placement = Placement { to: to.as_deref(), attach: &attach_storage };
+            add_units(controller, &application, num_units, &placement, progress)
         }
-        Request::Refresh { application, charm, resources } => {
+        Request::Disk(request) => disks::serve(controller, request),
+        Request::AddMachine { count } => machines::add(controller, count, progress),
+        Request::RemoveMachine { machines, force } => machines::remove(controller, &machines, force),
+        Request::Trust { application, trust } => {
+            commit(controller, |state| state.set_trust(&application, trust)).map(|()| Value::Null)
+        }
+        Request::Refresh { application, charm, resources, force_units } => {
             let (read, file) = keep_charm(controller, &charm)?;
             resources::check(&read, &resources)?;
-            let revision = commit(controller, |state| state.refresh(&application, read, &file, false))?;
+            let revision = commit(controller, |state| state.refresh(&application, read, &file, force_units))?;
             resources::attach(controller, &application, &resources)?;
             Ok(json!(revision))
         }
-        Request::RemoveUnit { units, force } => {
+        Request::RemoveUnit { units, force, destroy_storage } => {
             let names = units.into_iter().map(name).collect::<anyhow::Result<Vec<_>>>()?;
             commit(controller, |state| {
                 for unit in &names {
                     state.unit(unit)?;
                 }
-                names.iter().try_for_each(|unit| state.remove_unit(unit, force))
+                names.iter().try_for_each(|unit| state.remove_unit_with(unit, force, destroy_storage))
             })?;
             if force {
                 names.iter().for_each(|unit| controller.kill_running(unit));
             }
             Ok(Value::Null)
         }
-        Request::RemoveApplication { application, force } => {
-            commit(controller, |state| state.remove_application(&application, force)).map(|()| Value::Null)
+        Request::RemoveApplication { application, force, destroy_storage } => {
+            commit(controller, |state| state.remove_application_with(&application, force, destroy_storage))?;
+            Ok(Value::Null)
         }
         Request::GetConfig { application } => controller.read(|state| {
             let app = state.application(&application)?;
@@ -201,12 +215,13 @@ pub(crate) fn handle(
             })
         }
         Request::ModelConfig { set } => {
-            const KNOWN: [&str; 5] = [
+            const KNOWN: [&str; 6] = [
                 "agent-version",
                 "update-status-hook-interval",
                 "automatically-retry-hooks",
                 "peer-application-echo",
                 "first-address-host",
+                "departed-defect",
             ];
             if let Some(unknown) = set.keys().find(|key| !KNOWN.contains(&key.as_str())) {
                 anyhow::bail!("unknown model setting {unknown:?}; known: {}", KNOWN.join(", "));
@@ -217,8 +232,21 @@ pub(crate) fn handle(
                     anyhow::bail!("agent-version {version:?} is not 2.9.x, 3.x or 4.x");
                 }
             }
+            for key in ["automatically-retry-hooks", "peer-application-echo", "departed-defect"] {
+                if let Some(value) = set.get(key).filter(|value| !["true", "false"].contains(&value.as_str())) {
+                    anyhow::bail!("{key}: expected true or false, got {value:?}");
+                }
+            }
+            if let Some(text) = set.get("update-status-hook-interval") {
+                crate::uniter::agent::seconds(text).with_context(|| {
+                    format!(
+                        "invalid update status hook interval in model configuration: {text:?}; write for example 5m"
+                    )
+                })?;
+            }
+            let now = controller.now();
             commit(controller, |state| {
-                state.config.extend(set.clone());
+                state.set_model_config(&set, now);
                 Ok::<_, crate::model::ModelError>(json!(
                     KNOWN.iter().map(|key| ((*key).to_owned(), json!(state.setting(key)))).collect::<Map<_, _>>()
                 ))
@@ -303,7 +331,7 @@ fn deploy(
     num_units: u32,
     config: &BTreeMap<String, String>,
     storage: &BTreeMap<String, String>,
-    to: Option<&str>,
+    placement: &Placement<'_>,
     bind: &str,
     resources: &BTreeMap<String, String>,
     progress: &(dyn Fn(&str) + Sync),
@@ -312,11 +340,17 @@ fn deploy(
     resources::check(&read, resources)?;
     let name = name.unwrap_or_else(|| read.name.clone());
     let now = controller.now();
-    let to = machine(to)?;
+    let to = machine(placement.to)?;
+    let subordinate = read.subordinate;
+    if subordinate && (num_units > 1 || to.is_some()) {
+        anyhow::bail!("cannot use --num-units or --to with subordinate application");
+    }
+    placement.fits(num_units)?;
     let units = commit(controller, |state| {
         state.add_application(&name, read, &file, config, storage)?;
         state.bind(&name, bind)?;
-        (0..num_units).map(|_| state.add_unit(&name, to, now)).collect::<Result<Vec<_>, _>>()
+        let count = if subordinate { 0 } else { num_units };
+        (0..count).map(|_| state.add_unit_with(&name, to, placement.attach, now)).collect::<Result<Vec<_>, _>>()
     })?;
     resources::attach(controller, &name, resources)?;
     provision(controller, &units, progress)?;
@@ -327,22 +361,36 @@ fn machine(to: Option<&str>) -> anyhow::Result<Option<u32>> {
     to.map(|to| to.parse().with_context(|| format!("placement {to:?} is not a machine's number"))).transpose()
 }
 
+/// Where new units go, and what they find there.
+struct Placement<'a> {
+    to: Option<&'a str>,
+    attach: &'a [String],
+}
+
+impl Placement<'_> {
+    fn fits(&self, num_units: u32) -> anyhow::Result<()> {
+        if !self.attach.is_empty() && num_units != 1 {
+            anyhow::bail!(
+                "AttachStorage is non-empty, but NumUnits is {num_units}; add one unit with --attach-storage"
+            );
+        }
+        Ok(())
+    }
+}
+
 fn add_units(
     controller: &Arc<Controller>,
     app: &str,
     count: u32,
-    to: Option<&str>,
+    placement: &Placement<'_>,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Value> {
     let now = controller.now();
-    let to = machine(to)?;
-    if to.is_some()
-        && controller.read(|s| s.application(app).is_ok_and(|a| a.charm.storage.values().any(|s| s.minimum_count > 0)))
-    {
-        anyhow::bail!("juju-local cannot attach storage to a machine that runs already; leave --to out");
-    }
-    let units =
-        commit(controller, |state| (0..count).map(|_| state.add_unit(app, to, now)).collect::<Result<Vec<_>, _>>())?;
+    let to = machine(placement.to)?;
+    placement.fits(count)?;
+    let units = commit(controller, |state| {
+        (0..count).map(|_| state.add_unit_with(app, to, placement.attach, now)).collect::<Result<Vec<_>, _>>()
+    })?;
     provision(controller, &units, progress)?;
     Ok(json!({"units": units}))
 }

@@ -21,7 +21,7 @@ pub(super) fn start(controller: &Arc<Controller>) {
             look(&controller, &mut seen);
             if !controller.is_stopped() {
                 super::disks::settle(&controller);
-                super::disks::start_agents(&controller);
+                super::machines::start_agents(&controller);
             }
             std::thread::sleep(EVERY);
         }
@@ -101,6 +101,18 @@ pub(super) fn make_missing(controller: &Arc<Controller>) {
         let missing = |machine: u32| state.machines.get(&machine).is_some_and(|m| !m.created);
         state.units.iter().filter(|(_, unit)| missing(unit.machine)).map(|(name, _)| name.clone()).collect()
     });
+    let added: Vec<u32> = controller
+        .read(|state| state.machines.iter().filter(|(_, m)| m.kept && !m.created).map(|(id, _)| *id).collect());
+    for machine in added {
+        let controller = Arc::clone(controller);
+        std::thread::spawn(move || {
+            let log = |level: &str, text: &str| controller.log("controller", level, "juju.machine", text);
+            match controller.make_machine(machine, &[], &|text| log("INFO", text)) {
+                Ok(()) => controller.save(&controller.lock()),
+                Err(why) => log("ERROR", &format!("cannot make machine {machine}: {why:#}")),
+            }
+        });
+    }
     for unit in units {
         let controller = Arc::clone(controller);
         std::thread::spawn(move || {

@@ -204,7 +204,12 @@ fn storage(pass: &Pass<'_>) -> Wanted {
     });
     let coming = |(id, s): (&String, &_)| is_coming(s) && !pass.local.storage_attached.contains(id);
     let wait = || !pass.local.installed && pass.alive() && mine().any(coming);
-    any(due.collect()).or_else(|| wait().then(Vec::new))
+    let mut hooks: Vec<HookInfo> = due.collect();
+    // A dying unit hears of its storages' end and of its relations' in any order.
+    if !hooks.is_empty() && !pass.alive() && pass.idle() {
+        hooks.extend(relation_hooks(pass));
+    }
+    any(hooks).or_else(|| wait().then(Vec::new))
 }
 
 fn is_coming(storage: &crate::model::Storage) -> bool {

@@ -14,8 +14,6 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut zip = zip::ZipWriter::new(std::fs::File::create(dir.path().join("small.charm")).unwrap());
         let files = [
             (
                 "metadata.yaml",
@@ -31,14 +29,20 @@ impl Model {
                  [ -z \"$JUJU_ACTION_NAME\" ] || action-set text=\"hello $(action-get who)\"\n",
             ),
         ];
+        let model = Self { name: format!("e2e-small-{}", std::process::id()), dir: tempfile::tempdir().unwrap() };
+        model.pack("small.charm", &files);
+        model.run(&["add-model", &model.name, "--no-switch"]).unwrap();
+        model
+    }
+
+    /// Makes a charm's archive in the model's directory.
+    pub(crate) fn pack(&self, archive: &str, files: &[(&str, &str)]) {
+        let mut zip = zip::ZipWriter::new(std::fs::File::create(self.dir.path().join(archive)).unwrap());
         for (name, content) in files {
-            zip.start_file(name, zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
+            zip.start_file(*name, zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
             zip.write_all(content.as_bytes()).unwrap();
         }
         zip.finish().unwrap();
-        let model = Self { name: format!("e2e-small-{}", std::process::id()), dir };
-        model.run(&["add-model", &model.name, "--no-switch"]).unwrap();
-        model
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {

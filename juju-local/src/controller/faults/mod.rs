@@ -58,7 +58,7 @@ pub(super) fn apply(controller: &Arc<Controller>, fault: Fault) -> anyhow::Resul
                 Ok(())
             })?;
         }
-        Fault::Leadership { application, unit } => lead(controller, &application, unit)?,
+        Fault::Leadership { application, unit, none: _ } => lead(controller, &application, unit)?,
         Fault::Hook { unit, kill_after_tools, name, fail_commit, delay_tools_ms } => {
             let unit = known(controller, unit)?;
             if kill_after_tools.is_none() && !fail_commit && delay_tools_ms.is_none() {
@@ -167,9 +167,13 @@ fn power(controller: &Controller, machine: u32, on: bool) {
     }
 }
 
-fn lead(controller: &Controller, application: &str, unit: String) -> anyhow::Result<()> {
-    let (unit, now) = (known(controller, unit)?, controller.now());
-    controller.change(|state| state.lead(application, &unit, now))?;
+/// Gives the leadership to a unit, or to nobody.
+fn lead(controller: &Controller, application: &str, unit: Option<String>) -> anyhow::Result<()> {
+    let (unit, now) = (unit.map(|unit| known(controller, unit)).transpose()?, controller.now());
+    controller.change(|state| match &unit {
+        Some(unit) => state.lead(application, unit, now),
+        None => state.lead_none(application, now),
+    })?;
     Ok(())
 }
 
@@ -187,6 +191,7 @@ fn list(controller: &Controller) -> Value {
             ("cuts".to_owned(), lines(faults.cuts.iter().map(ToString::to_string).collect())),
             ("slow".to_owned(), map(faults.slow.iter().map(|(u, s)| (u.to_string(), s.to_string())).collect())),
             ("clock-ahead-seconds".to_owned(), json!(state.clock_ahead)),
+            ("leaderless".to_owned(), json!(faults.leaderless)),
             ("hooks".to_owned(), map(faults.hooks.iter().map(|(u, h)| (u.to_string(), h.to_string())).collect())),
         ]);
         (report, state.units.iter().map(|(name, unit)| (name.clone(), unit.machine)).collect::<Vec<_>>())
@@ -200,7 +205,10 @@ fn list(controller: &Controller) -> Value {
 
 /// Mends everything that it can, and says then what could not be mended.
 fn clear(controller: &Controller) -> anyhow::Result<()> {
-    controller.change(|state| state.faults.hooks.clear());
+    controller.change(|state| {
+        state.faults.hooks.clear();
+        state.faults.leaderless.clear();
+    });
     let mut ends = vec![network::heal(controller, &[]), process::thaw_all(controller)];
     let machines: Vec<(u32, bool)> =
         controller.read(|s| s.machines.iter().filter(|(_, m)| m.created).map(|(id, m)| (*id, m.powered)).collect());
