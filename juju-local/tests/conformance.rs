@@ -7,6 +7,8 @@
 mod contract;
 #[path = "conformance/model.rs"]
 mod model;
+#[path = "support/package.rs"]
+mod package;
 #[path = "conformance/play.rs"]
 mod play;
 #[path = "conformance/script.rs"]

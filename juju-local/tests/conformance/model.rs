@@ -1,13 +1,13 @@
 //! A model behind the command line, juju-local's or Juju's: commands in it, what its log and status say, charms packed for it.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use super::package;
 
 pub(crate) fn is_juju_local() -> bool {
     super::word("JUJU").is_none_or(|juju| juju == "juju-local")
@@ -16,7 +16,7 @@ pub(crate) fn is_juju_local() -> bool {
 /// How long a model has to keep quiet to be called settled, and how long it may take.
 fn patience() -> (Duration, Duration) {
     if is_juju_local() {
-        (Duration::from_millis(350), Duration::from_secs(45))
+        (Duration::from_millis(350), Duration::from_secs(20))
     } else {
         (Duration::from_secs(10), Duration::from_secs(1200))
     }
@@ -118,6 +118,22 @@ impl Model {
         }
     }
 
+    /// Waits until a unit's workload has a status.
+    pub(crate) fn becomes(&self, unit: &str, wanted: &str) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            let units = Self::units(&self.status());
+            let now = units.get(unit).map_or(Value::Null, |unit| unit["workload-status"]["current"].clone());
+            if now == wanted {
+                return Ok(());
+            }
+            if begun.elapsed() > patience().1 {
+                return Err(format!("{unit} never became {wanted}; it is {now}"));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Waits until a unit or an application has gone.
     pub(crate) fn gone(&self, name: &str) -> Result<(), String> {
         let begun = Instant::now();
@@ -170,11 +186,11 @@ impl Model {
     pub(crate) fn pack(&self, charm: &str, plans: &BTreeMap<String, String>) -> PathBuf {
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         let probe = super::folder().join("charms/probe");
-        collect(&probe, &probe, &mut files);
+        package::collect(&probe, &mut files);
         if charm != "probe" {
             let variant = super::folder().join("charms").join(charm);
             assert!(variant.is_dir(), "there is no charm {charm}");
-            collect(&variant, &variant, &mut files);
+            package::collect(&variant, &mut files);
         }
         // Files that a variant does without.
         if let Some(list) = files.remove("without") {
@@ -183,23 +199,8 @@ impl Model {
             }
         }
         let path = self.dir.path().join(format!("{charm}.charm"));
-        let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
-        let options = zip::write::SimpleFileOptions::default();
-        for (name, file) in files {
-            let of = std::fs::symlink_metadata(&file).unwrap();
-            if of.is_symlink() {
-                let target = std::fs::read_link(&file).unwrap();
-                zip.add_symlink(name, target.to_string_lossy(), options).unwrap();
-                continue;
-            }
-            zip.start_file(name, options.unix_permissions(of.permissions().mode() & 0o777)).unwrap();
-            zip.write_all(&std::fs::read(&file).unwrap()).unwrap();
-        }
-        for (name, text) in plans {
-            zip.start_file(format!("plan/{name}"), options.unix_permissions(0o644)).unwrap();
-            zip.write_all(text.as_bytes()).unwrap();
-        }
-        zip.finish().unwrap();
+        let texts = plans.iter().map(|(name, text)| (format!("plan/{name}"), text.clone())).collect();
+        package::pack(&files, &texts, &path);
         path
     }
 }
@@ -208,17 +209,6 @@ impl Drop for Model {
     fn drop(&mut self) {
         if super::word("CONFORMANCE_KEEP").is_none() {
             let _ = self.juju(&["destroy-model", &self.name, "--no-prompt", "--force", "--destroy-storage"]);
-        }
-    }
-}
-
-fn collect(top: &Path, folder: &Path, files: &mut BTreeMap<String, PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.is_symlink() {
-            collect(top, &path, files);
-        } else {
-            files.insert(path.strip_prefix(top).unwrap().display().to_string(), path);
         }
     }
 }

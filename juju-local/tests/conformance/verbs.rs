@@ -2,9 +2,12 @@
 //!
 //! - `deploy CHARM APP ARGUMENTS` packs a charm of `charms/` (with what was planned before) and deploys it
 //! - `refresh APP CHARM ARGUMENTS` packs another one for it
+//! - `refused VERB` holds when that verb fails, in whatever words
 //! - `$ WORDS` is a command of juju's, `keep NAME $ WORDS` keeps what it prints as `{NAME}`
 //! - `exec UNIT` runs its commands in one context, as `juju exec` does
 //! - `on UNIT HOOK [of REMOTE] [fails]` plans its commands for the next such hook or action
+//! - `here UNIT` waits until a command `pause` of a hook is reached, `go UNIT` ends it
+//! - `becomes UNIT STATUS` waits for a workload status, `task ID` shows an action's results
 //! - `settle` waits until nobody has anything to do, `gone NAME` until a unit or application has gone
 //! - `events UNIT [sorted] [WORD]` shows the hooks since the last time, without update-status
 //! - `status NAME` shows a unit's or application's status, `log UNIT WORD` its lines of the log with
@@ -37,6 +40,13 @@ impl Player<'_> {
                 let words = [&["deploy", &path, app], more].concat();
                 step.says = self.model.say(&words);
             }
+            ("refused", [verb, ..]) => {
+                let mut refused = Step { verb: rest.clone(), ..Step::default() };
+                self.step(&mut refused, part, rules)?;
+                if !refused.says.iter().any(|line| line.starts_with("! ERROR")) {
+                    return Err(format!("{verb} was not refused"));
+                }
+            }
             ("refresh", [app, charm, more @ ..]) => {
                 let path = self.model.pack(charm, &self.plans_in_charm(app)).display().to_string();
                 step.says = self.model.say(&[&["refresh", app, "--path", &path], more].concat());
@@ -47,7 +57,8 @@ impl Player<'_> {
                 step.says = self.normal(self.model.say(&words));
             }
             ("keep", [name, "$", words @ ..]) => {
-                let said = self.model.say(words);
+                let words = shell_words(&words.join(" "));
+                let said = self.model.say(&words.iter().map(String::as_str).collect::<Vec<_>>());
                 self.values.insert((*name).to_owned(), said.join(" "));
             }
             ("exec", [unit]) => {
@@ -58,6 +69,16 @@ impl Player<'_> {
                 self.spread(step, &lines);
             }
             ("on", [unit, hook, how @ ..]) => self.plan(step, part, rules, (unit, hook), how)?,
+            ("here", [unit]) => {
+                let look = "for i in $(seq 100); do [ -e /tmp/here ] && exit; sleep 0.1; done; exit 1";
+                step.says = self.model.say(&["ssh", unit, look]);
+            }
+            ("go", [unit]) => step.says = self.model.say(&["ssh", unit, "touch /tmp/go"]),
+            ("becomes", [unit, status]) => self.model.becomes(unit, status)?,
+            ("task", [id]) => {
+                let output = self.model.juju(&["show-task", id, "--format", "json"]);
+                step.says = self.normal(task(&serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)));
+            }
             ("settle", []) => self.model.settle()?,
             ("gone", [name]) => self.model.gone(name)?,
             ("events", [unit, filter @ ..]) => self.events(step, unit, filter),
@@ -93,7 +114,7 @@ impl Player<'_> {
                 let said = loop {
                     match self.model.exec(unit, command) {
                         Ok(said) => break said,
-                        Err(why) if name == "let" || begun.elapsed() > Duration::from_secs(20) => return Err(why),
+                        Err(why) if name == "let" || begun.elapsed() > Duration::from_secs(8) => return Err(why),
                         Err(_) => std::thread::sleep(Duration::from_millis(100)),
                     }
                 };
@@ -179,6 +200,8 @@ impl Player<'_> {
             if filter.contains(&"sorted") {
                 lines.sort();
             }
+            // In which order relations are made known is left open.
+            lines.chunk_by_mut(|a, b| is_created(a) && is_created(b)).for_each(<[String]>::sort);
             step.says = self.normal(lines);
             if step.says == expected || self.update || begun.elapsed() > Duration::from_millis(1500) {
                 self.shown.insert(unit.to_owned(), all.len());
@@ -216,6 +239,11 @@ impl Player<'_> {
             (r"([a-z0-9]+/\d+-[a-z-]+-)[0-9a-f]{6,}", "${1}<random>"),
             (r"\b[0-9a-z]{20}\b", "<id>"),
             (r"\b([a-z][a-z-]*):\d+\b", "${1}:N"),
+            (r"\b(data|more)/\d+\b", "${1}/N"),
+            // Advice that follows the reason.
+            (r"^(! ERROR .*(is missing and required|is not allowed|not defined on unit \S*))[,;] .*", "${1}"),
+            // What was being done when that was found out is told differently from release to release.
+            (r"^stderr: .*(secret with label)", "stderr: ${1}"),
         ];
         let mut lines: Vec<String> = lines.iter().map(|line| line.replace(&self.model.name, "<model>")).collect();
         for (pattern, instead) in rules {
@@ -224,6 +252,10 @@ impl Player<'_> {
         }
         lines
     }
+}
+
+fn is_created(event: &str) -> bool {
+    event.contains("-relation-created ")
 }
 
 fn entity(unit: &str) -> String {

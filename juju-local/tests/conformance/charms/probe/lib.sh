@@ -14,6 +14,27 @@ run() {
   rm -f /tmp/said.$$ /tmp/complained.$$
 }
 
+# The pipes to the agent: what a command says itself goes to a file.
+exec 3>&1 4>&2
+
+# about: what the environment says about this event.
+about() {
+  environ | grep -E '^JUJU_(HOOK_NAME|DISPATCH_PATH|RELATION|REMOTE|DEPARTING|ACTION|STORAGE|SECRET|PRINCIPAL|CONTEXT)'
+}
+
+# ended: says that the plan has come to its end, for one that will not.
+ended() { echo "probe $plan end" >&3; }
+
+# pause: until the test has seen that the hook is here.
+pause() {
+  touch /tmp/here
+  for _ in $(seq 100); do
+    [ ! -e /tmp/go ] || break
+    sleep 0.1
+  done
+  rm -f /tmp/go /tmp/here
+}
+
 # environ: the environment that the agent has given, untouched by the shell.
 environ() { tr '\0' '\n' </proc/$$/environ | sort; }
 
@@ -27,7 +48,7 @@ event() {
   [ -z "$about" ] || said="$said $about"
   [ -z "${JUJU_DEPARTING_UNIT:-}" ] || said="$said departing=$JUJU_DEPARTING_UNIT"
   [ -z "${JUJU_STORAGE_ID:-}" ] || said="$said $JUJU_STORAGE_ID"
-  [ -z "${JUJU_SECRET_ID:-}" ] || said="$said label=$JUJU_SECRET_LABEL${JUJU_SECRET_REVISION:+ revision=$JUJU_SECRET_REVISION}"
+  [ -z "${JUJU_SECRET_ID:-}" ] || said="$said ${JUJU_SECRET_LABEL:+label=}$JUJU_SECRET_LABEL${JUJU_SECRET_REVISION:+ revision=$JUJU_SECRET_REVISION}"
   [ ! -f version ] || said="$said by $(cat version)"
   echo "probe event $said"
   home=/var/lib/probe/$unit
