@@ -29,7 +29,8 @@ impl Model {
     }
 
     fn try_run(&self, words: &str) -> Result<String, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_juju-local"));
+        let built = std::env::var("JUJU").ok().filter(|juju| juju.ends_with("/juju-local"));
+        let mut command = Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_juju-local").to_owned()));
         command.args(words.split(' ')).env("JUJU_MODEL", &self.name).current_dir(self.dir.path());
         let output = command.stdin(Stdio::null()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
@@ -58,8 +59,8 @@ impl Model {
     fn wait(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let begun = Instant::now();
         while !holds() {
-            if begun.elapsed() > Duration::from_secs(120) {
-                let (status, log) = (self.try_run("status"), self.try_run("debug-log --replay -n 40"));
+            if begun.elapsed() > Duration::from_secs(60) {
+                let (status, log) = (self.try_run("status"), self.try_run("debug-log --replay -n 60"));
                 panic!("waited in vain for {what}\n{}\n{}", status.unwrap_or_default(), log.unwrap_or_default());
             }
             std::thread::sleep(Duration::from_millis(200));

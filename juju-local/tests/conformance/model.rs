@@ -9,8 +9,14 @@ use serde_json::Value;
 
 use super::package;
 
+/// `JUJU` names Juju's own program, or another build of juju-local; otherwise it is the one that was built with this.
+fn program() -> String {
+    let named = super::word("JUJU").filter(|juju| juju != "juju-local");
+    named.unwrap_or_else(|| env!("CARGO_BIN_EXE_juju-local").to_owned())
+}
+
 pub(crate) fn is_juju_local() -> bool {
-    super::word("JUJU").is_none_or(|juju| juju == "juju-local")
+    program().ends_with("juju-local")
 }
 
 /// How long a model has to keep quiet to be called settled, and how long it may take.
@@ -45,9 +51,7 @@ impl Model {
     pub(crate) fn juju(&self, words: &[&str]) -> Output {
         let mut command = Command::new("timeout");
         let limit = (patience().1 + Duration::from_secs(15)).as_secs().to_string();
-        command
-            .args([limit.as_str(), if is_juju_local() { env!("CARGO_BIN_EXE_juju-local") } else { "juju" }])
-            .args(words);
+        command.args([limit, program()]).args(words);
         command.env("JUJU_MODEL", &self.name).current_dir(self.dir.path()).stdin(Stdio::null());
         command.output().unwrap()
     }

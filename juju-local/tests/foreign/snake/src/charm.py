@@ -37,7 +37,7 @@ class Snake(ops.CharmBase):
         framework.observe(on.rotate_action, self._on_rotate)
         framework.observe(on.report_action, self._on_report)
         framework.observe(on.notify_action, self._on_notify)
-        framework.observe(on.fail_action, lambda event: event.fail("as asked"))
+        framework.observe(on.fail_action, self._on_fail)
 
     def _know(self, **what):
         known = json.loads(KNOWN.read_text()) if KNOWN.exists() else {}
@@ -98,6 +98,9 @@ class Snake(ops.CharmBase):
         results = {key.replace("/", "-"): str(value) for key, value in self._know().items()}
         results["file"] = pathlib.Path("/srv/data/file").read_text()
         event.set_results(results)
+
+    def _on_fail(self, event):
+        event.fail("as asked")
 
     def _on_notify(self, event):
         # The process outlives this action, and must not have its context.
