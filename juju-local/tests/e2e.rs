@@ -4,6 +4,8 @@
 
 #[path = "e2e/faults.rs"]
 mod faults;
+#[path = "support/leftovers.rs"]
+mod leftovers;
 #[path = "e2e/model.rs"]
 mod model;
 #[path = "e2e/several.rs"]
@@ -11,17 +13,13 @@ mod several;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use juju_local::machine::{Containers, Machines as _, Mount, check_host};
+use leftovers::{host, nothing_is_left};
 use model::Model;
-
-fn host(command: &str) -> String {
-    let output = Command::new("sh").args(["-c", command]).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
 
 /// Kills a process and waits for its end: until then its socket takes connections, and drops them.
 fn kill(id: &str) {
@@ -242,7 +240,7 @@ fn a_model_outlives_its_controller_and_leaves_nothing() {
     let subnet = model.subnet();
     model.run(&["destroy-model", "--no-prompt"]).unwrap();
     adding.wait().unwrap();
-    nothing_is_left(&model, &subnet);
+    nothing_is_left(&model.name, &subnet);
     assert!(model.run(&["status"]).unwrap_err().contains("not found"));
 }
 
@@ -268,20 +266,5 @@ fn faults_break_and_mend() {
     model.run(&["fault", "power-off", "small/1"]).unwrap();
     let subnet = model.subnet();
     model.run(&["destroy-model", "--no-prompt"]).unwrap();
-    nothing_is_left(&model, &subnet);
-}
-
-fn nothing_is_left(model: &Model, subnet: &str) {
-    for leftover in [
-        format!("grep {} /proc/mounts", model.name),
-        format!("losetup -l | grep {}", model.name),
-        format!("pgrep -fa 'models/{0}/|name {0}$'", model.name),
-        format!("ip -o link | grep -E 'jl(br)?{subnet}[-:@]'"),
-        format!("nft list tables | grep juju_local_{subnet}$"),
-        format!("ls -d /var/lib/juju-local/models/{}", model.name),
-    ] {
-        // The shell that looks has the words in its own command line.
-        let found: Vec<String> = host(&leftover).lines().filter(|l| !l.contains("pgrep")).map(str::to_owned).collect();
-        assert!(found.is_empty(), "{leftover}: {found:?}");
-    }
+    nothing_is_left(&model.name, &subnet);
 }

@@ -80,7 +80,7 @@ impl Model {
 
     /// The third number of the addresses.
     pub(crate) fn subnet(&self) -> String {
-        host(&format!("cat /var/lib/juju-local/models/{}/subnet", self.name))
+        super::leftovers::subnet(&self.name)
     }
 
     pub(crate) fn controller(&self) -> String {
