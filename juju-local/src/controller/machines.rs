@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{Controller, disks};
-use crate::model::{ModelError, State, UnitName};
+use crate::machine::Mount;
+use crate::model::{Life, ModelError, State, UnitName};
 
 /// Makes machines without units.
 pub(super) fn add(controller: &Arc<Controller>, count: u32, progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<Value> {
@@ -39,16 +40,61 @@ pub(super) fn remove(controller: &Arc<Controller>, machines: &[String], force: b
 
 /// Starts the agents of units that came without a command of their own: subordinates.
 pub(super) fn start_agents(controller: &Arc<Controller>) {
-    let ready = |state: &State| -> Vec<UnitName> {
-        let made = |machine: u32| state.machines.get(&machine).is_some_and(|m| m.created);
-        state.units.iter().filter(|(_, u)| u.principal.is_some() && made(u.machine)).map(|(n, _)| n.clone()).collect()
+    let new: Vec<UnitName> = {
+        let world = controller.lock();
+        let made = |machine: u32| world.state.machines.get(&machine).is_some_and(|m| m.created);
+        let units = world.state.units.iter().filter(|(_, unit)| unit.principal.is_some() && made(unit.machine));
+        units.filter(|(name, _)| !world.agents.contains(*name)).map(|(name, _)| name.clone()).collect()
     };
-    for unit in controller.read(ready) {
-        controller.agent_may_start(&unit);
+    new.iter().for_each(|unit| controller.agent_may_start(unit));
+}
+
+/// Units that are to go before there was a machine for them: nobody but the model knows them.
+pub(super) fn forget_unmade(controller: &Controller) {
+    let gone = {
+        let mut world = controller.lock();
+        let making = controller.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let unmade =
+            |machine: u32| !making.contains(&machine) && world.state.machines.get(&machine).is_some_and(|m| !m.created);
+        let gone: Vec<UnitName> = world
+            .state
+            .units
+            .iter()
+            .filter(|(_, unit)| unit.life != Life::Alive && unmade(unit.machine))
+            .map(|(name, _)| name.clone())
+            .collect();
+        gone.iter().for_each(|unit| world.state.unit_dead(unit));
+        gone
+    };
+    if !gone.is_empty() {
+        controller.remove_empty_machines();
     }
 }
 
 impl Controller {
+    /// Makes a machine of the model.
+    ///
+    /// # Errors
+    /// When the host cannot.
+    pub(super) fn make_machine(&self, id: u32, mounts: &[Mount], progress: &dyn Fn(&str)) -> anyhow::Result<()> {
+        let making = || self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let first_host = self.read(|state| state.setting("first-address-host").parse().unwrap_or(9));
+        let address = self.machines.address(id, first_host);
+        making().insert(id);
+        let made = self.machines.create(id, &address, mounts, progress);
+        if made.is_ok() {
+            self.change(|state| {
+                if let Some(machine) = state.machines.get_mut(&id) {
+                    machine.address = address;
+                    machine.created = true;
+                    machine.boot = 1;
+                }
+            });
+        }
+        making().remove(&id);
+        made
+    }
+
     /// Removes machines that no unit is on. Their filesystems are taken off first: they may be wanted elsewhere.
     pub(crate) fn remove_empty_machines(&self) {
         let machines = {

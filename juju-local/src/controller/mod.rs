@@ -45,6 +45,8 @@ pub struct Controller {
     machine_locks: Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
     /// Held while filesystems are moved.
     disks: Mutex<()>,
+    /// Machines that are being made.
+    making: Mutex<BTreeSet<u32>>,
     store: store::Store,
     log: Mutex<fs::File>,
     /// How far the clock was moved, as in the model's state: asking for the time must not need its lock.
@@ -130,6 +132,7 @@ impl Controller {
             running: Mutex::new(BTreeMap::new()),
             machine_locks: Mutex::new(BTreeMap::new()),
             disks: Mutex::new(()),
+            making: Mutex::new(BTreeSet::new()),
             store,
             log: Mutex::new(log),
             clock_ahead,
@@ -340,24 +343,6 @@ impl Controller {
         });
         self.save(&self.lock());
         self.start_agent(unit);
-    }
-
-    /// Makes a machine without units.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    fn make_machine(&self, id: u32, mounts: &[Mount], progress: &dyn Fn(&str)) -> anyhow::Result<()> {
-        let first_host = self.read(|state| state.setting("first-address-host").parse().unwrap_or(9));
-        let address = self.machines.address(id, first_host);
-        self.machines.create(id, &address, mounts, progress)?;
-        self.change(|state| {
-            if let Some(machine) = state.machines.get_mut(&id) {
-                machine.address = address;
-                machine.created = true;
-                machine.boot = 1;
-            }
-        });
-        Ok(())
     }
 
     /// Puts the hook tools of this agent version on a machine: links to one copy of this program.

@@ -22,6 +22,7 @@ pub(super) fn start(controller: &Arc<Controller>) {
             if !controller.is_stopped() {
                 super::disks::settle(&controller);
                 super::machines::start_agents(&controller);
+                super::machines::forget_unmade(&controller);
             }
             std::thread::sleep(EVERY);
         }

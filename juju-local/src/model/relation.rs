@@ -270,7 +270,25 @@ impl State {
             }
         }
         let container = endpoints.iter().any(|endpoint| self.in_container(endpoint));
+        if container {
+            self.subordinates_have_room(&endpoints).map_err(|why| refused(why.0))?;
+        }
         Ok(self.add_relation(endpoints, false, container))
+    }
+
+    /// Each subordinate must find the places for its filesystems free on its principal's machine.
+    fn subordinates_have_room(&self, endpoints: &[Endpoint]) -> Result<(), ModelError> {
+        let app = |e: &Endpoint| self.applications.get(&e.app).filter(|a| a.charm.subordinate);
+        for subordinate in endpoints.iter().filter_map(app) {
+            let principals = endpoints.iter().filter(|e| e.app != subordinate.name);
+            let has_one = |name: &UnitName| self.subordinates_of(name).any(|unit| unit.app == subordinate.name);
+            for (name, unit) in principals.flat_map(|e| self.units_of(&e.app)).filter(|(name, _)| !has_one(name)) {
+                for spec in subordinate.charm.storage.values().filter(|s| !s.multiple && !s.location.is_empty()) {
+                    self.place_is_free(unit.machine, name, &spec.location)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn in_container(&self, endpoint: &Endpoint) -> bool {

@@ -93,7 +93,7 @@ impl State {
         let there = self.subordinates_of(principal).any(|unit| unit.app == app);
         let machine = self.units.get(principal).filter(|u| u.life == Life::Alive).map(|u| u.machine);
         if let Some(machine) = machine.filter(|_| wanted && !there) {
-            // The application is there, which is all that this could be refused for.
+            // The application is there, and the places of its storage were free when the two were related.
             let _name = self.place(app, machine, Some(principal.clone()), false, &[], now);
         }
     }

@@ -116,6 +116,13 @@ fn spread(seconds: u64, me: &UnitName, count: u64) -> u64 {
     seconds * (80 + (hash >> 32) % 41) / 100
 }
 
+/// Puts a hook back that was ended on its own wish, as by a reboot: it runs again and has not failed.
+pub fn requeue(state: &mut State, me: &UnitName) {
+    if let Some(pending) = state.units.get_mut(me).and_then(|unit| unit.local.pending.as_mut()) {
+        pending.queued = true;
+    }
+}
+
 /// What an agent does first on every pass: a hook that it finds half-done, because it died with it, has failed; relations
 /// are entered and left.
 pub fn look(state: &mut State, me: &UnitName, now: u64) {
@@ -161,7 +168,9 @@ pub fn begin(state: &mut State, me: &UnitName, hook: &HookInfo, now: u64) {
     let Some(unit) = state.units.get_mut(me) else {
         return;
     };
-    let attempts = unit.local.pending.as_ref().map_or(0, |p| p.attempts);
+    // `resolved` begins the waiting times anew.
+    let again = unit.local.pending.as_ref().filter(|p| p.resolved.is_none());
+    let attempts = again.map_or(0, |p| p.attempts);
     unit.local.pending = Some(Pending {
         hook: hook.clone(),
         failed: false,

@@ -103,6 +103,17 @@ impl World {
                     machine.address.clone_from(address);
                 }
             }
+            "add-machine" => {
+                self.state.add_machine(true);
+            }
+            "remove-machine" => self.state.remove_machine(first.parse().unwrap(), words.has("force"))?,
+            "machines" => {
+                for id in self.state.machines.keys() {
+                    let units = self.state.units.iter().filter(|(_, unit)| unit.machine == *id);
+                    let units: Vec<String> = units.map(|(name, _)| name.to_string()).collect();
+                    self.said.push(format!("{id}: {}", units.join(" ")).trim_end().to_owned());
+                }
+            }
             "restart" => self.state.agents_restarted(),
             "advance" => self.advance(seconds(&first)),
             "run" => self.run(&words),
