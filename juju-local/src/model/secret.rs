@@ -173,6 +173,15 @@ impl Secret {
         }
     }
 
+    /// What a unit calls it: by a label of its own, or by the owner's where it is one of the owner's units.
+    pub fn label_for(&self, unit: &UnitName) -> &str {
+        match self.consumers.get(unit) {
+            Some(consumer) if !consumer.label.is_empty() => &consumer.label,
+            Some(_) | None if self.is_own(unit) => &self.label,
+            Some(_) | None => "",
+        }
+    }
+
     pub fn is_granted(&self) -> bool {
         !self.grants.is_empty() || !self.unit_grants.is_empty()
     }

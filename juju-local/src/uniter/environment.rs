@@ -71,12 +71,8 @@ pub(super) fn environment(context: &Context) -> BTreeMap<String, String> {
             }
             if let Some(id) = &hook.secret {
                 set("JUJU_SECRET_ID", &format!("secret:{id}"));
-                let secret = state.secrets.get(id);
-                let label = secret.map(|s| match s.consumers.get(unit) {
-                    Some(consumer) if !consumer.label.is_empty() => consumer.label.clone(),
-                    Some(_) | None => s.label.clone(),
-                });
-                set("JUJU_SECRET_LABEL", &label.unwrap_or_default());
+                let label = state.secrets.get(id).map(|secret| secret.label_for(unit));
+                set("JUJU_SECRET_LABEL", label.unwrap_or_default());
                 if let Some(revision) = hook.secret_revision {
                     set("JUJU_SECRET_REVISION", &revision.to_string());
                 }

@@ -121,3 +121,43 @@ pub fn check_port(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Relation, Unit};
+
+    #[test]
+    fn quotas() {
+        let me = UnitName { app: "a".to_owned(), number: 0 };
+        let mut state = State::default();
+        state.units.insert(me.clone(), Unit::default());
+        let relation = serde_json::json!({"endpoints": [{"app": "a", "name": "peers", "interface": "p"}], "peer": true,
+            "life": "alive", "scope": [], "unit_bags": {}, "app_bags": {}});
+        let relation: Relation = serde_json::from_value(relation).unwrap();
+        state.relations.insert(0, relation);
+        let mut check = |keys: usize, bytes: usize, in_bag: bool| {
+            let values = (0..keys).map(|i| (format!("{i:04}"), "x".repeat(bytes - 4)));
+            let mut buffered = Buffered::default();
+            if in_bag {
+                buffered.relations.entry(0).or_default().unit.extend(values);
+            } else {
+                buffered.state.extend(values.map(|(key, value)| (key, Some(value))));
+            }
+            flush(&mut state, &me, &buffered).err().unwrap_or_default()
+        };
+        assert_eq!(check(32, 64 * 1024, false), "");
+        assert_eq!(
+            check(33, 64 * 1024, false),
+            "cannot apply changes: max allowed charm state size (2097152) exceeded"
+        );
+        assert_eq!(check(16, 1024 * 1024, true), "");
+        assert_eq!(
+            check(17, 1024 * 1024, true),
+            "cannot apply changes: max allowed size (16777216) of settings of relation \"a:peers\" exceeded"
+        );
+        // What was refused has changed nothing.
+        assert_eq!(state.units[&me].charm_state.len(), 32);
+        assert_eq!(state.relations[&0].unit_bags[&me].values.len(), 16);
+    }
+}
