@@ -160,17 +160,11 @@ impl State {
             .collect();
         let stores = charm.storage.clone();
         if let Some(application) = self.applications.get_mut(app) {
-            // An option that has changed its type keeps a value only where it still fits.
-            application.config.retain(|name, value| {
+            // An option that has changed its type is set no more.
+            application.config.retain(|name, _| {
                 let kind = |charm: &Charm| charm.config.get(name).map(|option| option.kind.clone());
-                kind(&charm).is_some()
-                    && (kind(&charm) == kind(&before) || charm.parse_option(name, &text(value)).is_ok())
+                kind(&charm).is_some() && kind(&charm) == kind(&before)
             });
-            for (name, value) in &mut application.config {
-                if let Ok(typed) = charm.parse_option(name, &text(value)) {
-                    *value = typed;
-                }
-            }
             application.endpoints_since.extend(since);
             application.charm = charm;
             archive.clone_into(&mut application.archive);
@@ -310,11 +304,6 @@ impl State {
         );
         Ok(id)
     }
-}
-
-/// A value as it is typed.
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
 /// Random lower-case hexadecimal digits.

@@ -156,12 +156,14 @@ impl State {
         }
     }
 
-    /// Whether the charm that a unit runs has the endpoint: after a refresh it may be an older one.
+    /// Whether the charm that a unit runs has the endpoint: after a refresh it may be an older one, and upgrade-charm does
+    /// not see it yet.
     fn runs_endpoint(&self, me: &UnitName, relation: &Relation) -> bool {
         let since = relation
             .endpoint_of(&me.app)
             .and_then(|endpoint| self.applications.get(&me.app)?.endpoints_since.get(&endpoint.name).copied());
-        since.is_none_or(|since| self.units[me].local.charm_revision.is_some_and(|revision| revision >= since))
+        let local = &self.units[me].local;
+        since.is_none_or(|since| !local.upgrade_due && local.charm_revision.is_some_and(|revision| revision >= since))
     }
 
     /// Puts a unit in a relation's scope, with the keys that Juju itself keeps in every unit's databag. A principal's

@@ -81,6 +81,8 @@ pub struct Buffered {
     pub relations: BTreeMap<u32, RelationChanges>,
     pub state: BTreeMap<String, Option<String>>,
     pub ports: PortChanges,
+    /// Names, and how many more of each.
+    pub storage: Vec<(String, u32)>,
     pub secrets: Vec<SecretChange>,
 }
 

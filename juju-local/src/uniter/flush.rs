@@ -15,7 +15,16 @@ const BAG_MAX: usize = 16 * 1024 * 1024;
 /// What Juju's controller refuses at this moment: leadership that was lost meanwhile, a label that is taken, a port that
 /// another unit has opened, too much of anything.
 pub fn flush(state: &mut State, me: &UnitName, buffered: &Buffered) -> Result<(), String> {
-    check(state, me, buffered).map_err(|why| format!("cannot apply changes: {why}"))?;
+    let refused = |why: String| format!("cannot apply changes: {why}");
+    check(state, me, buffered).map_err(refused)?;
+    let mut with_storage = (!buffered.storage.is_empty()).then(|| state.clone());
+    for (name, count) in &buffered.storage {
+        let Some(with_storage) = &mut with_storage else { continue };
+        with_storage.add_storage(me, name, *count).map_err(|why| refused(format!("adding storage: {why}")))?;
+    }
+    if let Some(with_storage) = with_storage {
+        *state = with_storage;
+    }
     for (id, changes) in &buffered.relations {
         let Some(relation) = state.relations.get_mut(id) else {
             continue;

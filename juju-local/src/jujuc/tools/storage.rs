@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Run;
 use crate::jujuc::flags::{FORMAT, Flag, OUTPUT, Spec, Takes, ToolError, failure, usage};
-use crate::jujuc::output::Outcome;
+use crate::jujuc::output::{Outcome, nothing};
 use crate::model::Storage;
 
 pub(super) const LIST: Spec = Spec {
@@ -74,7 +74,6 @@ pub(super) fn add(run: &mut Run<'_>) -> Outcome {
     if run.flags.rest.is_empty() {
         return Err(usage("storage add requires a storage directive"));
     }
-    let charm = &run.context.snapshot.applications[&run.context.unit.app].charm;
     let mut wishes = Vec::new();
     for word in &run.flags.rest {
         let (name, count) = word.split_once('=').map_or((word.as_str(), "1"), |(name, count)| (name, count));
@@ -83,13 +82,13 @@ pub(super) fn add(run: &mut Run<'_>) -> Outcome {
             Ok(count) => count,
             Err(_) => return Err(usage(format!("only count can be specified for {name:?}"))),
         };
-        if !charm.storage.contains_key(name) {
-            return Err(failure(format!("storage {name:?} not found in charm {:?}", charm.name)));
-        }
-        wishes.push(format!("{name}={count}"));
+        wishes.push((name.to_owned(), count));
     }
-    Err(failure(format!(
-        "storage-add {} is not supported by juju-local yet: give the unit its storage when it is deployed",
-        wishes.join(" ")
-    )))
+    // All of them or none; once more when the hook has ended.
+    let mut tried = run.context.snapshot.clone();
+    for (name, count) in run.context.buffered.storage.iter().chain(&wishes) {
+        tried.add_storage(&run.context.unit, name, *count).map_err(|why| failure(why.to_string()))?;
+    }
+    run.context.buffered.storage.extend(wishes);
+    nothing()
 }
