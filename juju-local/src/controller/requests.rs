@@ -121,6 +121,9 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             let ids = commit(controller, |state| {
                 names.iter().map(|unit| state.enqueue(unit, &action, &params, now)).collect::<Result<Vec<_>, _>>()
             })?;
+            for unit in &names {
+                crate::uniter::action::start_beside(controller, &mut controller.lock(), unit);
+            }
             Ok(json!(ids))
         }
         Request::Task { id } => controller.read(|state| match state.tasks.get(&id) {
@@ -131,22 +134,10 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             Ok(controller.read(|state| Value::Array(state.tasks.keys().map(|id| view::task(state, *id)).collect())))
         }
         Request::CancelTask { id } => {
-            let running = controller.change(|state| {
-                let task = state.tasks.get_mut(&id)?;
-                let unit = (task.status == "running").then(|| task.unit.clone());
-                if ["pending", "running"].contains(&task.status.as_str()) {
-                    "cancelled".clone_into(&mut task.status);
-                }
-                Some(unit)
-            });
-            match running {
-                None => anyhow::bail!("task {:?} not found", id.to_string()),
-                Some(None) => Ok(Value::Null),
-                Some(Some(unit)) => {
-                    controller.kill_running(&unit);
-                    Ok(Value::Null)
-                }
+            if commit(controller, |state| state.cancel(id))? {
+                controller.kill_task(id);
             }
+            Ok(Value::Null)
         }
         Request::Actions { application } => controller.read(|state| {
             let app = state.application(&application)?;
@@ -230,13 +221,28 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             })
         }
         Request::ModelConfig { set } => {
-            const KNOWN: [&str; 5] = [
+            const KNOWN: [&str; 19] = [
                 "agent-version",
                 "update-status-hook-interval",
                 "automatically-retry-hooks",
                 "peer-application-echo",
                 "first-address-host",
+                "http-proxy",
+                "https-proxy",
+                "ftp-proxy",
+                "no-proxy",
+                "juju-http-proxy",
+                "juju-https-proxy",
+                "juju-ftp-proxy",
+                "juju-no-proxy",
+                "strict",
+                "strict-hook-limit",
+                "strict-revealing-actions",
+                "shuffle-seed",
+                "shuffle-leadership",
+                "trace",
             ];
+            crate::watchful::check_settings(&set)?;
             if let Some(unknown) = set.keys().find(|key| !KNOWN.contains(&key.as_str())) {
                 anyhow::bail!("unknown model setting {unknown:?}; known: {}", KNOWN.join(", "));
             }
@@ -276,7 +282,7 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
                 std::fs::write(super::stop_note(&controller.dir), "")
                     .context("cannot note that the controller stops")?;
             }
-            let units: Vec<UnitName> = controller.running().keys().cloned().collect();
+            let units: Vec<UnitName> = controller.running().values().map(|running| running.unit.clone()).collect();
             controller.lock().stopping = true;
             units.iter().for_each(|unit| controller.kill_running(unit));
             controller.save(&controller.lock());

@@ -5,6 +5,7 @@ mod changes;
 mod faults;
 mod lease;
 pub mod secret;
+mod task;
 pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,6 +135,9 @@ pub struct Unit {
     pub charm_state: BTreeMap<String, String>,
     pub ports: BTreeSet<String>,
     pub local: Local,
+    /// The unit that a subordinate came for.
+    #[serde(default)]
+    pub principal: Option<UnitName>,
 }
 
 /// What the unit's agent has done so far: the other half of every comparison it makes.
@@ -304,7 +308,7 @@ pub struct Task {
     pub unit: UnitName,
     pub action: String,
     pub params: Value,
-    /// pending, running, completed, failed, cancelled, aborted.
+    /// pending, running, completed, failed, cancelled, aborting, aborted.
     pub status: String,
     pub message: String,
     pub results: Value,
@@ -326,6 +330,9 @@ impl State {
             "automatically-retry-hooks" => "true",
             "peer-application-echo" => "true",
             "first-address-host" => "9",
+            "juju-no-proxy" => "127.0.0.1,localhost,::1",
+            "strict" | "shuffle-leadership" | "trace" => "false",
+            "strict-hook-limit" => "5m",
             _ => "",
         }
         .to_owned()

@@ -25,7 +25,16 @@ pub struct Context {
     pub results: Value,
     pub failed: Option<String>,
     /// Asked for by juju-reboot.
-    pub reboot: bool,
+    pub reboot: Option<Reboot>,
+}
+
+/// When a hook wants its machine to boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reboot {
+    /// When it has ended well.
+    After,
+    /// At once: it is killed, and run again after the boot.
+    Now,
 }
 
 /// Why it runs.
@@ -94,7 +103,7 @@ impl Context {
             delay_tools: Duration::ZERO,
             results: Value::Object(serde_json::Map::new()),
             failed: None,
-            reboot: false,
+            reboot: None,
         }
     }
 

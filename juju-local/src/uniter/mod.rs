@@ -1,8 +1,13 @@
 //! A unit's agent: `resolver` decides what comes next, `commit` makes a finished hook's effects true, `context` is what
-//! a running hook sees and has said, `agent` is the loop that runs it all on a machine.
+//! a running hook sees and has said, `agent` is the loop; `hook`, `action` and `exec` each run one thing, as a `process`
+//! in an `environment` on a machine.
 
+pub mod action;
 pub mod agent;
 pub mod commit;
 pub mod context;
 mod environment;
+mod exec;
+mod hook;
+mod process;
 pub mod resolver;

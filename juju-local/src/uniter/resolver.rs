@@ -1,7 +1,7 @@
 //! What a unit does next: a pure comparison of what its agent has done with what the model says. Nothing is queued;
 //! many changes collapse into one hook. The order follows Juju 3.6's resolver.
 
-use crate::model::{HookInfo, Life, Resolution, State, UnitName};
+use crate::model::{HookInfo, Life, Resolution, State, Task, UnitName};
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,8 @@ pub fn next_op(state: &State, me: &UnitName, wishes: Wishes) -> Option<Op> {
         return None;
     }
     let action = || {
-        state.tasks.iter().find(|(_, task)| task.unit == *me && task.status == "pending").map(|(id, _)| Op::Action(*id))
+        let mine = |task: &Task| task.unit == *me && task.status == "pending" && !state.runs_beside(task);
+        state.tasks.iter().find(|(_, task)| mine(task)).map(|(id, _)| Op::Action(*id))
     };
     let commands = || if local.installed { action().or(wishes.exec_waiting.then_some(Op::Exec)) } else { None };
     if let Some(pending) = &local.pending {

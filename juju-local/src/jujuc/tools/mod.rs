@@ -18,7 +18,7 @@ use super::output::{FORMAT, OUTPUT, Outcome, Said, nothing, say};
 use super::{Call, tools_of};
 use crate::controller::Controller;
 use crate::model::{Life, UnitName};
-use crate::uniter::context::{Context, Kind};
+use crate::uniter::context::{Context, Kind, Reboot};
 
 /// Runs one tool.
 pub(super) fn call(controller: &Controller, context: &mut Context, call: &Call) -> Outcome {
@@ -49,7 +49,7 @@ pub(super) fn call(controller: &Controller, context: &mut Context, call: &Call) 
         "opened-ports" => network::opened_ports(context, args),
         "goal-state" => goal_state(context, args),
         "juju-log" => juju_log(controller, context, args),
-        "juju-reboot" => juju_reboot(context, args),
+        "juju-reboot" => juju_reboot(controller, context, args),
         "action-get" | "action-set" | "action-fail" | "action-log" => {
             actions::call(controller, context, &call.tool, args)
         }
@@ -128,14 +128,14 @@ fn juju_log(controller: &Controller, context: &Context, args: &[String]) -> Outc
     nothing()
 }
 
-fn juju_reboot(context: &mut Context, args: &[String]) -> Outcome {
+fn juju_reboot(controller: &Controller, context: &mut Context, args: &[String]) -> Outcome {
     let flags = Flags::parse(args, &[], &[&["now"]])?;
     if matches!(context.kind, Kind::Action { .. }) {
         return Err(failure("juju-reboot is not supported when running an action."));
     }
+    context.reboot = Some(if flags.switch("now") { Reboot::Now } else { Reboot::After });
     if flags.switch("now") {
-        return Err(failure("juju-reboot --now is not supported by juju-local; use juju-reboot"));
+        controller.kill_context(&context.id);
     }
-    context.reboot = true;
     nothing()
 }

@@ -1,0 +1,4 @@
+//! stub
+pub(crate) fn check_settings(_set: &std::collections::BTreeMap<String, String>) -> anyhow::Result<()> {
+    Ok(())
+}
