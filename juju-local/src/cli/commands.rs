@@ -13,7 +13,7 @@ use super::access::{exec, scp, ssh};
 use super::actions::{self, Run};
 use super::client::{ask, current, print, say};
 use super::show::{formatted, status, storages, table};
-use super::{Cli, Command, Format, Removal, fault, log, models, wait};
+use super::{Cli, Command, Format, Removal, fault, log, models, wait, watchful};
 use crate::api::Request;
 
 /// How long `run` waits for an action unless it is told otherwise.
@@ -197,6 +197,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             models::destroy(&name.unwrap_or(model), &removal)?;
         }
         Command::PurgeCache => models::purge_cache()?,
+        Command::Watchful(command) => return watchful::run(&ask, &model, command),
         Command::Fault(command) => return fault::run(&ask, &model, command),
         Command::Controller { name } => crate::controller::run(&name)?,
     }

@@ -11,6 +11,7 @@ mod models;
 mod query;
 mod show;
 mod wait;
+mod watchful;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -301,6 +302,8 @@ enum Command {
     },
     /// Remove the cached base image and packages
     PurgeCache,
+    #[command(flatten)]
+    Watchful(watchful::Watchful),
     /// Break something on purpose
     #[command(subcommand)]
     Fault(FaultCommand),

@@ -40,6 +40,9 @@ pub struct Running {
     pub pid: u32,
 }
 
+/// Held by whoever does something on a machine, or in a group of actions there.
+type MachineLock = Arc<Mutex<()>>;
+
 /// The controller of one model.
 pub struct Controller {
     pub dir: PathBuf,
@@ -48,9 +51,10 @@ pub struct Controller {
     changed: Condvar,
     contexts: Mutex<BTreeMap<String, Context>>,
     running: Mutex<BTreeMap<String, Running>>,
-    machine_locks: Mutex<BTreeMap<(u32, String), Arc<Mutex<()>>>>,
+    machine_locks: Mutex<BTreeMap<(u32, String), MachineLock>>,
     /// Units whose agents wait until another has done with their machine.
     waiting: Mutex<BTreeMap<UnitName, u32>>,
+    pub memory: crate::watchful::Memory,
     store: store::Store,
     log: Mutex<fs::File>,
     /// Stopped on purpose: it only breaks and mends.
@@ -134,6 +138,7 @@ impl Controller {
             running: Mutex::new(BTreeMap::new()),
             machine_locks: Mutex::new(BTreeMap::new()),
             waiting: Mutex::new(BTreeMap::new()),
+            memory: crate::watchful::Memory::default(),
             store,
             log: Mutex::new(log),
             stopped: stop_note(dir).exists(),

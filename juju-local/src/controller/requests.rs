@@ -54,6 +54,7 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
     if controller.is_stopped() && !request.needs_no_agents() {
         anyhow::bail!(super::STOPPED);
     }
+    controller.tell_command(&request);
     match request {
         Request::Ping => Ok(json!({"pid": std::process::id()})),
         Request::Deploy { charm, name, num_units, config, storage, to, bind } => {
@@ -80,7 +81,13 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             Ok(Value::Null)
         }
         Request::RemoveApplication { application, force } => {
-            commit(controller, |state| state.remove_application(&application, force)).map(|()| Value::Null)
+            let members = |state: &State| state.units_of(&application).map(|(name, _)| name.clone()).collect();
+            let names: Vec<UnitName> = controller.read(members);
+            commit(controller, |state| state.remove_application(&application, force))?;
+            if force {
+                names.iter().for_each(|unit| controller.kill_running(unit));
+            }
+            Ok(Value::Null)
         }
         Request::GetConfig { application } => controller.read(|state| {
             let app = state.application(&application)?;
@@ -149,7 +156,14 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
                     .collect::<Map<_, _>>()
             ))
         }),
-        Request::Status => Ok(controller.read(view::status)),
+        Request::Status => Ok(controller.read(|state| {
+            let mut status = view::status(state);
+            // Not a part of Juju's own, and so not there without a reason.
+            if !state.findings.is_empty() {
+                status["findings"] = json!(state.findings);
+            }
+            status
+        })),
         Request::ShowUnit { unit } => {
             let unit = name(unit)?;
             controller.read(|state| state.unit(&unit).map(|_| view::unit(state, &unit))).map_err(Into::into)
@@ -268,7 +282,18 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             let machine = controller.read(|state| state.unit(&unit).map(|u| u.machine))?;
             Ok(json!({"machine": machine, "leader": controller.machines.leader(machine)}))
         }
-        Request::Fault(fault) => faults::apply(controller, fault),
+        Request::Fault(fault) => {
+            controller.memory.outside();
+            faults::apply(controller, fault)
+        }
+        Request::Findings { clear } => {
+            let found = controller.read(|state| json!(state.findings));
+            if clear {
+                controller.change(|state| state.findings.clear());
+                controller.save(&controller.lock());
+            }
+            Ok(found)
+        }
         Request::DestroyModel => {
             controller.lock().stopping = true;
             controller.wake();
@@ -323,6 +348,7 @@ fn commit<T, E: Into<anyhow::Error>>(
     let mut next = world.state.clone();
     let result = change(&mut next).map_err(Into::into)?;
     world.state = next;
+    controller.memory.outside();
     controller.save(&world);
     drop(world);
     controller.wake();

@@ -85,9 +85,17 @@ fn tool(controller: &Arc<Controller>, unit: &UnitName, call: &Call) -> Answer {
         controller.hook_has_failed(unit);
         return Answer { code: 1, stderr: "ERROR connection is shut down\n".to_owned(), ..Answer::default() };
     }
-    match tools::call(controller, context, call) {
+    let begun = std::time::Instant::now();
+    let outcome = tools::call(controller, context, call);
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    controller.tell_tool(context, call, outcome.as_ref().map_or_else(|error| error.code, |_| 0), ms);
+    crate::watchful::check_call(controller, context, call);
+    match outcome {
         Ok(Said::Text(stdout)) => Answer { stdout, ..Answer::default() },
         Ok(Said::NeedStdin) => Answer { need_stdin: true, ..Answer::default() },
-        Err(error) => Answer { code: error.code, stderr: format!("ERROR {}\n", error.message), ..Answer::default() },
+        Err(error) => {
+            crate::watchful::note_refusal(context, &call.tool, &error.message);
+            Answer { code: error.code, stderr: format!("ERROR {}\n", error.message), ..Answer::default() }
+        }
     }
 }

@@ -38,6 +38,12 @@ pub struct State {
     pub next_storage: BTreeMap<String, u32>,
     #[serde(default)]
     pub faults: Faults,
+    /// Bugs of charms.
+    #[serde(default)]
+    pub findings: Vec<crate::watchful::Finding>,
+    /// How often each unit has thrown its dice.
+    #[serde(default)]
+    pub drawn: BTreeMap<UnitName, u64>,
 }
 
 /// `app/0`; ordered by application and number.

@@ -65,3 +65,76 @@ impl State {
         Ok(kill)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::charm_files::{ActionSpec, Charm};
+    use expect_test::{Expect, expect};
+    use std::collections::BTreeMap;
+
+    /// A unit with three tasks: 1 may run beside hooks, 2 may not, 3 is in a group.
+    fn check(act: impl FnOnce(&mut State, &UnitName) -> String, expected: Expect) {
+        let spec = |parallel: bool, group: &str| ActionSpec {
+            description: String::new(),
+            schema: serde_json::json!({"type": "object", "properties": {}}),
+            parallel,
+            execution_group: group.to_owned(),
+        };
+        let actions = [("beside", spec(true, "")), ("alone", spec(false, "")), ("grouped", spec(true, "g"))];
+        let actions = actions.map(|(name, spec)| (name.to_owned(), spec)).into();
+        let (mut state, none) = (State::new("m"), BTreeMap::new());
+        state.add_application("db", Charm { actions, ..Charm::default() }, "", &none, &none).unwrap();
+        let me = state.add_unit("db", None, 0).unwrap();
+        for action in ["beside", "alone", "grouped"] {
+            state.enqueue(&me, action, &serde_json::json!({}), 0).unwrap();
+        }
+        state.units.get_mut(&me).unwrap().local.installed = true;
+        let said = act(&mut state, &me);
+        let tasks: Vec<String> = state.tasks.values().map(|task| format!("{} {}", task.status, task.message)).collect();
+        expected.assert_eq(&format!("{said}: {}", tasks.join(", ")));
+    }
+
+    #[test]
+    fn which_run_beside_hooks() {
+        check(|state, me| format!("{:?}", state.tasks_beside(me)), expect!["[1, 3]: pending , pending , pending "]);
+        check(
+            |state, _| state.execution_group(&state.tasks[&3]).to_owned(),
+            expect!["g: pending , pending , pending "],
+        );
+        check(
+            |state, me| {
+                state.units.get_mut(me).unwrap().local.installed = false;
+                format!("{:?}", state.tasks_beside(me))
+            },
+            expect!["[]: pending , pending , pending "],
+        );
+    }
+
+    #[test]
+    fn ends() {
+        let run = |state: &mut State, id: u32| "running".clone_into(&mut state.tasks.get_mut(&id).unwrap().status);
+        check(|state, _| format!("{:?}", state.cancel(1).unwrap()), expect!["false: cancelled , pending , pending "]);
+        check(
+            |state, _| {
+                run(state, 1);
+                let kill = state.cancel(1).unwrap();
+                state.end_task(1, "failed", "signal: killed".to_owned(), Map::new(), 1);
+                format!("{kill:?} {:?}", state.cancel(1).unwrap())
+            },
+            expect!["true false: aborted signal: killed, pending , pending "],
+        );
+        check(
+            |state, _| {
+                run(state, 2);
+                state.end_lost_tasks(1);
+                "lost".to_owned()
+            },
+            expect!["lost: pending , failed action terminated, pending "],
+        );
+        check(
+            |state, _| state.cancel(9).unwrap_err().to_string(),
+            expect![[r#"task "9" not found: pending , pending , pending "#]],
+        );
+    }
+}

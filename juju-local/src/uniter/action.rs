@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::commit;
 use super::context::{Context, Kind};
 use super::process::{End, Ended, execute, output, program};
 use crate::controller::{Controller, World};
 use crate::model::{StatusInfo, UnitName};
+use crate::watchful::Step;
+use crate::watchful::shuffle::Dice;
 
 /// Starts the actions that need not wait, each in a thread of its own.
 pub fn start_beside(controller: &Arc<Controller>, world: &mut World, me: &UnitName) {
@@ -22,7 +23,7 @@ pub fn start_beside(controller: &Arc<Controller>, world: &mut World, me: &UnitNa
         if world.beside.insert(id) {
             let (controller, me) = (Arc::clone(controller), me.clone());
             std::thread::spawn(move || {
-                run(&controller, &me, machine, id);
+                run(&controller, &me, machine, id, Dice::default());
                 controller.lock().beside.remove(&id);
                 controller.wake();
             });
@@ -31,28 +32,29 @@ pub fn start_beside(controller: &Arc<Controller>, world: &mut World, me: &UnitNa
 }
 
 /// Runs an action, under the lock that it needs.
-pub(super) fn run(controller: &Arc<Controller>, me: &UnitName, machine: u32, id: u32) {
+pub(super) fn run(controller: &Arc<Controller>, me: &UnitName, machine: u32, id: u32, dice: Dice) {
     let (beside, group) = controller.read(|state| {
         let task = state.tasks.get(&id);
         task.map_or((false, String::new()), |task| (state.runs_beside(task), state.execution_group(task).to_owned()))
     });
     if beside && group.is_empty() {
-        return run_now(controller, me, machine, id);
+        return run_now(controller, me, machine, id, dice);
     }
     // The lock of a group stands for the machine's own: whatever its members do is only kept from each other.
-    controller.holding_machine(me, machine, &group, || run_now(controller, me, machine, id));
+    controller.holding_machine(me, machine, &group, || run_now(controller, me, machine, id, dice));
 }
 
-fn run_now(controller: &Arc<Controller>, me: &UnitName, machine: u32, id: u32) {
+fn run_now(controller: &Arc<Controller>, me: &UnitName, machine: u32, id: u32, dice: Dice) {
     let begun = {
         let mut world = controller.lock();
         begin(&mut world, me, id, controller.now())
     };
-    let context = match begun {
+    let mut context = match begun {
         Begun::Not => return,
         Begun::Refused(why) => return done(controller, id, "failed", why, Map::new()),
         Begun::Context(context) => *context,
     };
+    controller.memory.remember(&mut context.snapshot, me, None, dice);
     let name = context.kind.name().to_owned();
     let Some(program) = program(controller, machine, me, &format!("actions/{name}")) else {
         let why = format!("action not implemented on unit {:?}", me.to_string());
@@ -126,9 +128,10 @@ fn finish(controller: &Controller, me: &UnitName, machine: u32, id: u32, ended: 
         drop(world);
         return done(controller, id, "failed", ended.end.to_string(), results);
     }
+    crate::watchful::check_texts(controller, &context);
     let flushed = {
         let mut world = controller.lock();
-        let flushed = commit::flush(&mut world.state, me, &context.buffered);
+        let flushed = controller.step(&mut world, &Step::Flush { unit: me.clone(), buffered: context.buffered });
         controller.save(&world);
         flushed
     };

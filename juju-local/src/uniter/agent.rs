@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::commit::{self, Seen};
+use super::commit::Seen;
 pub use super::exec::{ExecRequest, ExecResult};
 use super::process::charm_dir;
 pub use super::process::tools_dir;
@@ -12,11 +12,13 @@ use super::resolver::{Op, Wishes, next_op};
 use super::{action, exec, hook};
 use crate::controller::Controller;
 use crate::model::{StatusInfo, UnitName};
+use crate::watchful::Step;
+use crate::watchful::shuffle::Dice;
 
 /// Runs until the unit is gone or the controller stops.
 pub fn run(controller: &Arc<Controller>, me: &UnitName) {
     loop {
-        let op = {
+        let (op, dice) = {
             let mut world = controller.lock();
             loop {
                 if world.stopping || !world.state.units.contains_key(me) {
@@ -25,8 +27,12 @@ pub fn run(controller: &Arc<Controller>, me: &UnitName) {
                 controller.leases(&mut world);
                 action::start_beside(controller, &mut world, me);
                 let exec_waiting = world.execs.get(me).is_some_and(|queue| !queue.is_empty());
-                if let Some(op) = next_op(&world.state, me, Wishes { now: controller.now(), exec_waiting }) {
-                    break op;
+                let now = controller.now();
+                if let Some(op) = next_op(&world.state, me, Wishes { now, exec_waiting }) {
+                    controller.tell_operation(&world.state, me, now, exec_waiting, &op);
+                    let dice = Dice::of(&world.state, me);
+                    let _ = controller.step(&mut world, &Step::Throw { unit: me.clone() });
+                    break (op, dice);
                 }
                 if let Some(unit) = world.state.units.get_mut(me) {
                     if unit.agent.status != "idle" && unit.local.installed && unit.local.pending.is_none() {
@@ -36,12 +42,27 @@ pub fn run(controller: &Arc<Controller>, me: &UnitName) {
                 world = controller.wait(world, Duration::from_millis(500));
             }
         };
-        perform(controller, me, op);
+        if matches!(op, Op::Hook(_)) {
+            std::thread::sleep(Duration::from_millis(dice.pause_ms()));
+        }
+        perform(controller, me, op, dice);
+        // Whoever has heard in a hook that he leads may count on it until its end.
+        let busy = |unit: &UnitName| controller.running().values().any(|running| running.unit == *unit);
+        let next = controller.read(|state| {
+            dice.next_leader(state, me)
+                .filter(|_| !state.applications.get(&me.app).and_then(|app| app.leader.as_ref()).is_some_and(busy))
+        });
+        if let Some(next) = next {
+            controller.log(&me.tag(), "INFO", "juju-local.shuffle", &format!("leadership moves to {next}"));
+            let now = controller.now();
+            // One that has gone in this moment does not lead.
+            let _ = controller.change(|state| state.lead(&next.app, &next, now));
+        }
         controller.wake();
     }
 }
 
-fn perform(controller: &Arc<Controller>, me: &UnitName, op: Op) {
+fn perform(controller: &Arc<Controller>, me: &UnitName, op: Op, dice: Dice) {
     let Some(machine) = controller.read(|state| state.units.get(me).map(|unit| unit.machine)) else {
         return;
     };
@@ -50,9 +71,11 @@ fn perform(controller: &Arc<Controller>, me: &UnitName, op: Op) {
         Op::Upgrade => upgrade(controller, me, machine),
         Op::Skip => skip(controller, me),
         // An action knows which lock it needs.
-        Op::Action(task) => action::run(controller, me, machine, task),
-        Op::Hook(hook) => controller.holding_machine(me, machine, "", || hook::run(controller, me, machine, &hook)),
-        Op::Exec => controller.holding_machine(me, machine, "", || exec::run(controller, me, machine)),
+        Op::Action(task) => action::run(controller, me, machine, task, dice),
+        Op::Hook(hook) => {
+            controller.holding_machine(me, machine, "", || hook::run(controller, me, machine, &hook, dice))
+        }
+        Op::Exec => controller.holding_machine(me, machine, "", || exec::run(controller, me, machine, dice)),
     }
 }
 
@@ -61,7 +84,8 @@ fn skip(controller: &Controller, me: &UnitName) {
     let pending = world.state.units.get(me).and_then(|u| u.local.pending.clone());
     if let Some(pending) = pending {
         let seen = Seen::now(&world.state, me, &pending.hook);
-        commit::finished(&mut world.state, me, &pending.hook, &seen, controller.now());
+        let (unit, hook, now) = (me.clone(), pending.hook, controller.now());
+        let _ = controller.step(&mut world, &Step::Finished { unit, hook, seen, now });
         if let Some(unit) = world.state.units.get_mut(me) {
             unit.workload = StatusInfo::new("maintenance", "", controller.now());
         }
@@ -112,7 +136,7 @@ fn upgrade(controller: &Arc<Controller>, me: &UnitName, machine: u32) {
             let _unused = controller.wait(world, Duration::from_secs(2));
         }
         Ok(()) => {
-            commit::upgraded(&mut world.state, me, revision);
+            let _ = controller.step(&mut world, &Step::Upgraded { unit: me.clone(), revision });
             controller.save(&world);
         }
     }

@@ -3,6 +3,7 @@
 use crate::model::{HookInfo, Life, MemberLocal, Owner, Pending, Secret, State, StatusInfo, UnitName};
 
 use super::context::{Buffered, SecretChange};
+use serde::{Deserialize, Serialize};
 
 /// Applies what a hook has buffered; all or nothing.
 ///
@@ -214,7 +215,7 @@ pub fn finished(state: &mut State, me: &UnitName, hook: &HookInfo, seen: &Seen, 
 }
 
 /// The versions a hook could have read: anything newer is another hook's business.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Seen {
     pub config_hash: String,
     pub boot: u32,

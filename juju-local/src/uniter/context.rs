@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{HookInfo, Owner, State, UnitName};
@@ -24,6 +25,8 @@ pub struct Context {
     pub delay_tools: Duration,
     pub results: Value,
     pub failed: Option<String>,
+    /// Writes that were refused, each with the reason.
+    pub refused: Vec<String>,
     /// Asked for by juju-reboot.
     pub reboot: Option<Reboot>,
 }
@@ -65,7 +68,7 @@ impl Kind {
 }
 
 /// Changes that become true together when the run ends well, or not at all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Buffered {
     pub relations: BTreeMap<u32, RelationChanges>,
     pub state: BTreeMap<String, Option<String>>,
@@ -73,13 +76,13 @@ pub struct Buffered {
     pub secrets: Vec<SecretChange>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RelationChanges {
     pub unit: BTreeMap<String, String>,
     pub app: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum SecretChange {
     Create { id: String, owner: Owner, label: String, description: String, content: BTreeMap<String, String> },
     Update { id: String, label: Option<String>, description: Option<String>, content: Option<BTreeMap<String, String>> },
@@ -103,6 +106,7 @@ impl Context {
             delay_tools: Duration::ZERO,
             results: Value::Object(serde_json::Map::new()),
             failed: None,
+            refused: Vec::new(),
             reboot: None,
         }
     }

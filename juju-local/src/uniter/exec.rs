@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use super::commit;
 use super::context::{Context, Kind};
 use super::process::{End, execute};
 use crate::controller::Controller;
 use crate::model::UnitName;
+use crate::watchful::Step;
+use crate::watchful::shuffle::Dice;
 
 /// A command that somebody wants run in this unit's context.
 pub struct ExecRequest {
@@ -24,14 +25,15 @@ pub struct ExecResult {
 }
 
 /// Runs the first of those that wait.
-pub(super) fn run(controller: &Arc<Controller>, me: &UnitName, machine: u32) {
-    let (request, context) = {
+pub(super) fn run(controller: &Arc<Controller>, me: &UnitName, machine: u32, dice: Dice) {
+    let (request, mut context) = {
         let mut world = controller.lock();
         let Some(request) = world.execs.get_mut(me).and_then(|queue| queue.pop_front()) else {
             return;
         };
         (request, Context::new(me, Kind::Commands, world.state.clone()))
     };
+    controller.memory.remember(&mut context.snapshot, me, None, dice);
     let argv = ["/bin/bash".to_owned(), "-c".to_owned(), request.command.clone()];
     let ended = execute(controller, machine, context, &argv);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -42,7 +44,8 @@ pub(super) fn run(controller: &Arc<Controller>, me: &UnitName, machine: u32) {
     }
     // Whatever the command's end: Juju's own tests say that its writes are kept.
     let mut world = controller.lock();
-    if let Err(why) = commit::flush(&mut world.state, me, &ended.context.buffered) {
+    let flush = Step::Flush { unit: me.clone(), buffered: ended.context.buffered };
+    if let Err(why) = controller.step(&mut world, &flush) {
         result.code = 1;
         result.stderr.push_str(&format!("{why}\n"));
     }

@@ -1,6 +1,6 @@
 //! A unit's agent: `resolver` decides what comes next, `commit` makes a finished hook's effects true, `context` is what
-//! a running hook sees and has said, `agent` is the loop; `hook`, `action` and `exec` each run one thing, as a `process`
-//! in an `environment` on a machine.
+//! a running hook sees and has said, `agent` is the loop; `hook`, `action` and `exec` each run one thing, as a
+//! `process` in an `environment` on a machine.
 
 pub mod action;
 pub mod agent;

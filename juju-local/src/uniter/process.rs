@@ -16,6 +16,7 @@ use super::context::{Context, Kind};
 use super::environment::environment;
 use crate::controller::{Controller, Running};
 use crate::model::UnitName;
+use crate::watchful::Watcher;
 
 /// How long the pipes may take to run dry when the process is gone. A child that keeps them open is not waited for.
 const DRAIN: Duration = Duration::from_millis(100);
@@ -181,6 +182,8 @@ pub(super) fn execute(controller: &Arc<Controller>, machine: u32, context: Conte
     if let Some(why) = refused {
         return Ended { end: End::NotStarted(why), stdout: Vec::new(), stderr: Vec::new(), context };
     }
+    controller.tell_run(&id, &env);
+    let begun = Instant::now();
     controller.contexts().insert(id.clone(), context);
     let spawned = controller.machines.spawn(machine, argv, &env, &env["JUJU_CHARM_DIR"]);
     let (end, stdout, stderr) = match spawned {
@@ -191,11 +194,17 @@ pub(super) fn execute(controller: &Arc<Controller>, machine: u32, context: Conte
                 Kind::Hook(_) | Kind::Commands => None,
             };
             controller.running().insert(id.clone(), Running { unit: me.clone(), task, pid: child.id() });
+            let watcher = Watcher::start(controller, machine, &me, &id, &kind, &child);
             let result = collect(controller, &me, child, &kind);
+            if let Some(watcher) = watcher {
+                watcher.end(&result.1, &result.2);
+            }
             controller.running().remove(&id);
             result
         }
     };
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    controller.tell_end(&id, &end.to_string(), ms);
     let context = controller.contexts().remove(&id);
     // Nobody else removes a context; an empty one is what a process without tools has left.
     let context = context.unwrap_or_else(|| Context::new(&me, kind, controller.read(Clone::clone)));

@@ -2,9 +2,11 @@
 //! many changes collapse into one hook. The order follows Juju 3.6's resolver.
 
 use crate::model::{HookInfo, Life, Resolution, State, Task, UnitName};
+use crate::watchful::shuffle::Dice;
+use serde::{Deserialize, Serialize};
 
 /// One operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     Hook(HookInfo),
     Action(u32),
@@ -38,6 +40,7 @@ pub fn next_op(state: &State, me: &UnitName, wishes: Wishes) -> Option<Op> {
     if !machine.powered || !machine.created {
         return None;
     }
+    let dice = Dice::of(state, me);
     let action = || {
         let mine = |task: &Task| task.unit == *me && task.status == "pending" && !state.runs_beside(task);
         state.tasks.iter().find(|(_, task)| mine(task)).map(|(id, _)| Op::Action(*id))
@@ -69,6 +72,12 @@ pub fn next_op(state: &State, me: &UnitName, wishes: Wishes) -> Option<Op> {
         if let Some(hook) = relation_created(state, me) {
             return Some(Op::Hook(hook));
         }
+        // News come when they come: a hook of a relation may be due before anything of the rest is heard of.
+        if local.started && unit.life == Life::Alive && dice.turns("relations first") {
+            if let Some(hook) = relation_hook(state, me) {
+                return Some(Op::Hook(hook));
+            }
+        }
         if state.is_leader(me) && !local.elected {
             return Some(Op::Hook(HookInfo::plain("leader-elected")));
         }
@@ -80,6 +89,11 @@ pub fn next_op(state: &State, me: &UnitName, wishes: Wishes) -> Option<Op> {
                 return Some(op);
             }
         }
+    }
+    // A dying unit hears of its storages and of its relations' end in any order.
+    let leaves_first = unit.life == Life::Dying && local.installed && dice.turns("relations before storage");
+    if let Some(hook) = relation_hook(state, me).filter(|_| leaves_first) {
+        return Some(Op::Hook(hook));
     }
     if let Some(hook) = storage_hook(state, me) {
         return Some(Op::Hook(hook));
@@ -131,7 +145,7 @@ fn relation_created(state: &State, me: &UnitName) -> Option<HookInfo> {
 /// One hook of one relation, if any is due: ordinary relations first, peers last.
 fn relation_hook(state: &State, me: &UnitName) -> Option<HookInfo> {
     let unit = &state.units[me];
-    state.relations_of(&me.app).into_iter().find_map(|id| {
+    Dice::of(state, me).relations(state, state.relations_of(&me.app)).into_iter().find_map(|id| {
         let relation = &state.relations[&id];
         let known = unit.local.relations.get(&id).filter(|r| r.created && !r.broken)?;
         if let Some((member, _)) = known.members.iter().find(|(_, m)| m.owes_changed) {
