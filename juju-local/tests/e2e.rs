@@ -6,6 +6,8 @@
 mod faults;
 #[path = "e2e/model.rs"]
 mod model;
+#[path = "e2e/planted.rs"]
+mod planted;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -267,6 +269,13 @@ fn faults_break_and_mend() {
     let subnet = model.subnet();
     model.run(&["destroy-model", "--no-prompt"]).unwrap();
     nothing_is_left(&model, &subnet);
+}
+
+/// Each planted bug is shown by the option that is there for it.
+#[test]
+fn planted_bugs_are_found() {
+    let Some(_alone) = alone() else { return };
+    planted::every_bug_is_seen(&Model::new());
 }
 
 fn nothing_is_left(model: &Model, subnet: &str) {
