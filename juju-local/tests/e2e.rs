@@ -8,6 +8,8 @@ mod faults;
 mod model;
 #[path = "e2e/planted.rs"]
 mod planted;
+#[path = "e2e/runs.rs"]
+mod runs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -269,6 +271,12 @@ fn faults_break_and_mend() {
     let subnet = model.subnet();
     model.run(&["destroy-model", "--no-prompt"]).unwrap();
     nothing_is_left(&model, &subnet);
+}
+
+#[test]
+fn hooks_and_actions_run_as_in_juju() {
+    let Some(_alone) = alone() else { return };
+    runs::as_juju_runs_them(&Model::new());
 }
 
 /// Each planted bug is shown by the option that is there for it.

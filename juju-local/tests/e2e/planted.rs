@@ -37,7 +37,7 @@ pub(crate) fn every_bug_is_seen(model: &Model) {
     for name in
         ["clean", "trusting", "early", "homeless", "careless", "leaky", "echoing", "counting", "daemonic", "sleeping"]
     {
-        pack(model, name);
+        planted(model, name);
     }
     run(model, "model-config strict=true strict-hook-limit=4s");
     a_clean_charm_gets_no_finding(model);
@@ -57,24 +57,30 @@ pub(crate) fn every_bug_is_seen(model: &Model) {
     stale_reads_are_shuffled_in(model);
 }
 
-fn pack(model: &Model, name: &str) {
+fn planted(model: &Model, name: &str) {
     let path = format!("{}/tests/planted/{name}.sh", env!("CARGO_MANIFEST_DIR"));
-    let dispatch = std::fs::read_to_string(path).unwrap();
+    pack(model, name, &std::fs::read_to_string(path).unwrap(), None);
+}
+
+/// A charm with a peer relation, an option and this dispatch.
+pub(crate) fn pack(model: &Model, name: &str, dispatch: &str, actions: Option<&str>) {
     let metadata = format!("{{name: {name}, summary: s, description: d, peers: {{peers: {{interface: planted}}}}}}");
     let mut zip = zip::ZipWriter::new(std::fs::File::create(model.dir.path().join(format!("{name}.charm"))).unwrap());
-    for (name, content) in [
+    let mut files = vec![
         ("metadata.yaml", metadata.as_str()),
         ("manifest.yaml", "bases: [{name: ubuntu, channel: 24.04/stable}]"),
         ("config.yaml", "options: {word: {type: string, default: none}}"),
-        ("dispatch", &dispatch),
-    ] {
+        ("dispatch", dispatch),
+    ];
+    files.extend(actions.map(|actions| ("actions.yaml", actions)));
+    for (name, content) in files {
         zip.start_file(name, zip::write::SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
         zip.write_all(content.as_bytes()).unwrap();
     }
     zip.finish().unwrap();
 }
 
-fn run(model: &Model, line: &str) -> String {
+pub(crate) fn run(model: &Model, line: &str) -> String {
     let words: Vec<&str> = line.split(' ').collect();
     model.run(&words).unwrap_or_else(|why| panic!("{line}: {why}"))
 }
@@ -83,7 +89,7 @@ fn status(model: &Model) -> serde_json::Value {
     serde_json::from_str(&run(model, "status --format json")).unwrap()
 }
 
-fn active(model: &Model, app: &str, units: usize) {
+pub(crate) fn active(model: &Model, app: &str, units: usize) {
     let query =
         format!("len(units) == {units} && forEach(units, u => u.status == 'active' && u.agent-status == 'idle')");
     model.run(&["wait-for", "application", app, "--query", &query, "--timeout", "60s"]).unwrap();
