@@ -157,6 +157,10 @@ pub enum Request {
         unit: String,
     },
     Fault(Fault),
+    /// The charms' bugs that were found.
+    Findings {
+        clear: bool,
+    },
     DestroyModel,
     /// Ends the controller; machines and their services go on. On purpose: until it is started again, and nothing but
     /// faults can be asked of it.

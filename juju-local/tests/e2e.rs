@@ -8,6 +8,10 @@ mod faults;
 mod leftovers;
 #[path = "e2e/model.rs"]
 mod model;
+#[path = "e2e/planted.rs"]
+mod planted;
+#[path = "e2e/runs.rs"]
+mod runs;
 #[path = "e2e/several.rs"]
 mod several;
 
@@ -267,4 +271,17 @@ fn faults_break_and_mend() {
     let subnet = model.subnet();
     model.run(&["destroy-model", "--no-prompt"]).unwrap();
     nothing_is_left(&model.name, &subnet);
+}
+
+#[test]
+fn hooks_and_actions_run_as_in_juju() {
+    let Some(_alone) = alone() else { return };
+    runs::as_juju_runs_them(&Model::new());
+}
+
+/// Each planted bug is shown by the option that is there for it.
+#[test]
+fn planted_bugs_are_found() {
+    let Some(_alone) = alone() else { return };
+    planted::every_bug_is_seen(&Model::new());
 }

@@ -12,7 +12,11 @@ pub struct ActionSpec {
     pub description: String,
     /// A JSON-Schema object for the parameters.
     pub schema: Value,
+    /// May run beside hooks and other actions.
     pub parallel: bool,
+    /// Actions of one group run one at a time; empty for none.
+    #[serde(default)]
+    pub execution_group: String,
 }
 
 pub(super) fn read(archive: &mut Archive) -> Result<BTreeMap<String, ActionSpec>, CharmError> {
@@ -49,6 +53,7 @@ pub(super) fn read(archive: &mut Archive) -> Result<BTreeMap<String, ActionSpec>
                 description: field("description").as_str().unwrap_or("No description").trim().to_owned(),
                 schema: Value::Object(schema),
                 parallel: field("parallel").as_bool().unwrap_or(false),
+                execution_group: field("execution-group").as_str().unwrap_or_default().to_owned(),
             },
         );
     }

@@ -13,7 +13,7 @@ use super::access::{exec, scp, ssh};
 use super::actions::{self, Run};
 use super::client::{ask, current, print, say};
 use super::show::{formatted, status, storages, table};
-use super::{Cli, Command, Format, Removal, fault, log, models, secrets, wait};
+use super::{Cli, Command, Format, Removal, fault, log, models, secrets, wait, watchful};
 use crate::api::Request;
 use crate::model::Wanted;
 
@@ -187,6 +187,7 @@ pub(super) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             models::destroy(&name.unwrap_or(model), &removal)?;
         }
         Command::PurgeCache => models::purge_cache()?,
+        Command::Watchful(command) => return watchful::run(&ask, &model, command),
         Command::Fault(command) => return fault::run(&ask, &model, command),
         Command::Controller { name } => crate::controller::run(&name)?,
     }

@@ -13,6 +13,7 @@ mod query;
 mod secrets;
 mod show;
 mod wait;
+mod watchful;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -299,6 +300,8 @@ enum Command {
     },
     /// Remove the cached base image and packages
     PurgeCache,
+    #[command(flatten)]
+    Watchful(watchful::Watchful),
     /// Break something on purpose
     #[command(subcommand)]
     Fault(FaultCommand),

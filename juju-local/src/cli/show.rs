@@ -123,6 +123,11 @@ pub(super) fn status(status: &Value, relations: bool, storage: bool) -> String {
         out.push('\n');
         out.push_str(&storages(&status["storage"]));
     }
+    let findings = super::watchful::lines(&status["findings"]);
+    if !findings.is_empty() {
+        out.push('\n');
+        out.push_str(&findings);
+    }
     out
 }
 

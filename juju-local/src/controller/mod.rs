@@ -31,8 +31,22 @@ pub struct World {
     pub state: State,
     pub execs: BTreeMap<UnitName, VecDeque<ExecRequest>>,
     pub stopping: bool,
+    /// Actions that run beside hooks.
+    pub beside: BTreeSet<u32>,
     agents: BTreeSet<UnitName>,
 }
+
+/// A charm's process that runs.
+pub struct Running {
+    pub unit: UnitName,
+    /// The action that it is.
+    pub task: Option<u32>,
+    /// On the host; also the number of its process group.
+    pub pid: u32,
+}
+
+/// Held by whoever does something on a machine, or in a group of actions there.
+type MachineLock = Arc<Mutex<()>>;
 
 /// The controller of one model.
 pub struct Controller {
@@ -40,13 +54,16 @@ pub struct Controller {
     pub machines: Arc<dyn Machines>,
     world: Mutex<World>,
     changed: Condvar,
-    contexts: Mutex<BTreeMap<UnitName, Context>>,
-    running: Mutex<BTreeMap<UnitName, u32>>,
-    machine_locks: Mutex<BTreeMap<u32, Arc<Mutex<()>>>>,
+    contexts: Mutex<BTreeMap<String, Context>>,
+    running: Mutex<BTreeMap<String, Running>>,
+    machine_locks: Mutex<BTreeMap<(u32, String), MachineLock>>,
+    /// Units whose agents wait until another has done with their machine.
+    waiting: Mutex<BTreeMap<UnitName, u32>>,
     /// Held while filesystems are moved.
     disks: Mutex<()>,
     /// Machines that are being made.
     making: Mutex<BTreeSet<u32>>,
+    pub memory: crate::watchful::Memory,
     store: store::Store,
     log: Mutex<fs::File>,
     /// How far the clock was moved, as in the model's state: asking for the time must not need its lock.
@@ -122,7 +139,8 @@ impl Controller {
         let state = store.load()?.unwrap_or_else(|| State::new(model));
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("debug.log"))?;
         let clock_ahead = AtomicU64::new(state.clock_ahead);
-        let world = World { state, execs: BTreeMap::new(), stopping: false, agents: BTreeSet::new() };
+        let world =
+            World { state, execs: BTreeMap::new(), stopping: false, beside: BTreeSet::new(), agents: BTreeSet::new() };
         Ok(Arc::new(Self {
             dir: dir.to_owned(),
             machines,
@@ -131,8 +149,10 @@ impl Controller {
             contexts: Mutex::new(BTreeMap::new()),
             running: Mutex::new(BTreeMap::new()),
             machine_locks: Mutex::new(BTreeMap::new()),
+            waiting: Mutex::new(BTreeMap::new()),
             disks: Mutex::new(()),
             making: Mutex::new(BTreeSet::new()),
+            memory: crate::watchful::Memory::default(),
             store,
             log: Mutex::new(log),
             clock_ahead,
@@ -148,12 +168,13 @@ impl Controller {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn contexts(&self) -> MutexGuard<'_, BTreeMap<UnitName, Context>> {
+    /// What each running process of a charm sees and has said, by its `JUJU_CONTEXT_ID`.
+    pub fn contexts(&self) -> MutexGuard<'_, BTreeMap<String, Context>> {
         self.contexts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The process of each running hook.
-    pub fn running(&self) -> MutexGuard<'_, BTreeMap<UnitName, u32>> {
+    /// The process of each context.
+    pub fn running(&self) -> MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,9 +229,29 @@ impl Controller {
         let _ = writeln!(log, "{entity}: {at} {level} {module} {message}");
     }
 
-    pub fn machine_lock(&self, machine: u32) -> Arc<Mutex<()>> {
-        let mut locks = self.machine_locks.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(locks.entry(machine).or_default())
+    /// Does something while no other unit does anything on this machine; with a group, while nobody else of that group
+    /// does. It is not done when the unit has gone, or its machine is off, before its turn comes.
+    pub fn holding_machine(&self, unit: &UnitName, machine: u32, group: &str, act: impl FnOnce()) {
+        let lock = {
+            let mut locks = self.machine_locks.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(locks.entry((machine, group.to_owned())).or_default())
+        };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(unit.clone(), machine);
+        let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(unit);
+        let on = |world: &World| {
+            let there = world.state.units.get(unit).is_some_and(|u| u.machine == machine);
+            there && !world.stopping && world.state.machines.get(&machine).is_some_and(|m| m.powered)
+        };
+        if on(&self.lock()) {
+            act();
+        }
+    }
+
+    /// Units that wait until another has done with this machine.
+    pub fn waiting_for(&self, machine: u32) -> Vec<UnitName> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.iter().filter(|(_, on)| **on == machine).map(|(unit, _)| unit.clone()).collect()
     }
 
     pub fn unit_lives(&self, unit: &UnitName) -> bool {
@@ -229,12 +270,33 @@ impl Controller {
         self.save(&world);
     }
 
-    /// Kills a unit's running hook with everything that it started in its process group.
+    /// Kills what runs for a unit, each with everything in its process group.
     pub fn kill_running(&self, unit: &UnitName) {
-        if let Some(pid) =
-            self.running().get(unit).and_then(|pid| i32::try_from(*pid).ok()).and_then(rustix::process::Pid::from_raw)
-        {
-            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        self.kill(|_, running| running.unit == *unit);
+    }
+
+    /// Kills what runs in a context.
+    pub fn kill_context(&self, id: &str) {
+        self.kill(|context, _| context == id);
+    }
+
+    /// Kills a running action.
+    pub fn kill_task(&self, id: u32) {
+        self.kill(|_, running| running.task == Some(id));
+    }
+
+    fn kill(&self, which: impl Fn(&str, &Running) -> bool) {
+        for (_, running) in self.running().iter().filter(|(context, running)| which(context, running)) {
+            if let Some(pid) = i32::try_from(running.pid).ok().and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+
+    /// Boots a machine, as a charm has asked for.
+    pub fn reboot(&self, machine: u32) {
+        if let Err(why) = faults::reboot(self, machine, None) {
+            self.log("controller", "ERROR", "juju.machine", &format!("cannot reboot machine {machine}: {why:#}"));
         }
     }
 
@@ -267,6 +329,7 @@ impl Controller {
                 self.log("controller", "ERROR", "juju.machine", &format!("{why:#}"));
             }
         }
+        self.change(|state| state.end_lost_tasks(self.now()));
         if self.stopped {
             return;
         }

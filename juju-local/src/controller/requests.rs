@@ -58,6 +58,7 @@ pub(crate) fn handle(
     if controller.is_stopped() && !request.needs_no_agents() {
         anyhow::bail!(super::STOPPED);
     }
+    controller.tell_command(&request);
     match request {
         Request::Ping => Ok(json!({"pid": std::process::id()})),
         Request::Deploy { charm, name, num_units, config, storage, to, bind, attach_storage, trust, resources } => {
@@ -101,7 +102,12 @@ pub(crate) fn handle(
             Ok(Value::Null)
         }
         Request::RemoveApplication { application, force, destroy_storage } => {
+            let members = |state: &State| state.units_of(&application).map(|(name, _)| name.clone()).collect();
+            let names: Vec<UnitName> = controller.read(members);
             commit(controller, |state| state.remove_application_with(&application, force, destroy_storage))?;
+            if force {
+                names.iter().for_each(|unit| controller.kill_running(unit));
+            }
             Ok(Value::Null)
         }
         Request::GetConfig { application } => controller.read(|state| {
@@ -143,6 +149,9 @@ pub(crate) fn handle(
             let ids = commit(controller, |state| {
                 names.iter().map(|unit| state.enqueue(unit, &action, &params, now)).collect::<Result<Vec<_>, _>>()
             })?;
+            for unit in &names {
+                crate::uniter::action::start_beside(controller, &mut controller.lock(), unit);
+            }
             Ok(json!(ids))
         }
         Request::Task { id } => controller.read(|state| match state.tasks.get(&id) {
@@ -153,22 +162,10 @@ pub(crate) fn handle(
             Ok(controller.read(|state| Value::Array(state.tasks.keys().map(|id| view::task(state, *id)).collect())))
         }
         Request::CancelTask { id } => {
-            let running = controller.change(|state| {
-                let task = state.tasks.get_mut(&id)?;
-                let unit = (task.status == "running").then(|| task.unit.clone());
-                if ["pending", "running"].contains(&task.status.as_str()) {
-                    "cancelled".clone_into(&mut task.status);
-                }
-                Some(unit)
-            });
-            match running {
-                None => anyhow::bail!("task {:?} not found", id.to_string()),
-                Some(None) => Ok(Value::Null),
-                Some(Some(unit)) => {
-                    controller.kill_running(&unit);
-                    Ok(Value::Null)
-                }
+            if commit(controller, |state| state.cancel(id))? {
+                controller.kill_task(id);
             }
+            Ok(Value::Null)
         }
         Request::Actions { application } => controller.read(|state| {
             let app = state.application(&application)?;
@@ -180,7 +177,14 @@ pub(crate) fn handle(
                     .collect::<Map<_, _>>()
             ))
         }),
-        Request::Status => Ok(controller.read(view::status)),
+        Request::Status => Ok(controller.read(|state| {
+            let mut status = view::status(state);
+            // Not a part of Juju's own, and so not there without a reason.
+            if !state.findings.is_empty() {
+                status["findings"] = json!(state.findings);
+            }
+            status
+        })),
         Request::ShowUnit { unit } => {
             let unit = name(unit)?;
             controller.read(|state| state.unit(&unit).map(|_| view::unit(state, &unit))).map_err(Into::into)
@@ -215,14 +219,29 @@ pub(crate) fn handle(
             })
         }
         Request::ModelConfig { set } => {
-            const KNOWN: [&str; 6] = [
+            const KNOWN: [&str; 20] = [
                 "agent-version",
                 "update-status-hook-interval",
                 "automatically-retry-hooks",
                 "peer-application-echo",
                 "first-address-host",
                 "departed-defect",
+                "http-proxy",
+                "https-proxy",
+                "ftp-proxy",
+                "no-proxy",
+                "juju-http-proxy",
+                "juju-https-proxy",
+                "juju-ftp-proxy",
+                "juju-no-proxy",
+                "strict",
+                "strict-hook-limit",
+                "strict-revealing-actions",
+                "shuffle-seed",
+                "shuffle-leadership",
+                "trace",
             ];
+            crate::watchful::check_settings(&set)?;
             if let Some(unknown) = set.keys().find(|key| !KNOWN.contains(&key.as_str())) {
                 anyhow::bail!("unknown model setting {unknown:?}; known: {}", KNOWN.join(", "));
             }
@@ -261,7 +280,18 @@ pub(crate) fn handle(
             let machine = controller.read(|state| state.unit(&unit).map(|u| u.machine))?;
             Ok(json!({"machine": machine, "leader": controller.machines.leader(machine)}))
         }
-        Request::Fault(fault) => faults::apply(controller, fault),
+        Request::Fault(fault) => {
+            controller.memory.outside();
+            faults::apply(controller, fault)
+        }
+        Request::Findings { clear } => {
+            let found = controller.read(|state| json!(state.findings));
+            if clear {
+                controller.change(|state| state.findings.clear());
+                controller.save(&controller.lock());
+            }
+            Ok(found)
+        }
         Request::DestroyModel => {
             controller.lock().stopping = true;
             controller.wake();
@@ -275,7 +305,7 @@ pub(crate) fn handle(
                 std::fs::write(super::stop_note(&controller.dir), "")
                     .context("cannot note that the controller stops")?;
             }
-            let units: Vec<UnitName> = controller.running().keys().cloned().collect();
+            let units: Vec<UnitName> = controller.running().values().map(|running| running.unit.clone()).collect();
             controller.lock().stopping = true;
             units.iter().for_each(|unit| controller.kill_running(unit));
             controller.save(&controller.lock());
@@ -307,6 +337,7 @@ pub(super) fn commit<T, E: Into<anyhow::Error>>(
     let mut next = world.state.clone();
     let result = change(&mut next).map_err(Into::into)?;
     world.state = next;
+    controller.memory.outside();
     controller.save(&world);
     drop(world);
     controller.wake();

@@ -68,26 +68,34 @@ fn exec(controller: &Arc<Controller>, unit: &UnitName, call: &Call) -> Answer {
 }
 
 fn tool(controller: &Arc<Controller>, unit: &UnitName, call: &Call) -> Answer {
-    let delay = controller.contexts().get(unit).map(|context| context.delay_tools).unwrap_or_default();
+    let delay = controller.contexts().get(&call.context).map(|context| context.delay_tools).unwrap_or_default();
     if !delay.is_zero() {
         std::thread::sleep(delay);
     }
     let mut contexts = controller.contexts();
-    let Some(context) = contexts.get_mut(unit).filter(|context| context.id == call.context) else {
-        let expected = contexts.get(unit).map(|c| c.id.clone()).unwrap_or_default();
+    let Some(context) = contexts.get_mut(&call.context).filter(|context| context.unit == *unit) else {
+        let expected = contexts.values().find(|c| c.unit == *unit).map(|c| c.id.clone()).unwrap_or_default();
         let stderr = format!("ERROR bad request: expected context id {expected:?}, got {:?}\n", call.context);
         return Answer { code: 1, stderr, ..Answer::default() };
     };
     context.tools_called += 1;
     if context.kill_after_tools.is_some_and(|k| context.tools_called > k) {
         drop(contexts);
-        controller.kill_running(unit);
+        controller.kill_context(&call.context);
         controller.hook_has_failed(unit);
         return Answer { code: 1, stderr: "ERROR connection is shut down\n".to_owned(), ..Answer::default() };
     }
-    match tools::call(controller, context, call) {
+    let begun = std::time::Instant::now();
+    let outcome = tools::call(controller, context, call);
+    let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    controller.tell_tool(context, call, outcome.as_ref().map_or_else(|error| error.code, |_| 0), ms);
+    crate::watchful::check_call(controller, context, call);
+    match outcome {
         Ok(Said::Text(stdout)) => Answer { stdout, ..Answer::default() },
         Ok(Said::NeedStdin) => Answer { need_stdin: true, ..Answer::default() },
-        Err(error) => Answer { code: error.code, stderr: format!("ERROR {}\n", error.message), ..Answer::default() },
+        Err(error) => {
+            crate::watchful::note_refusal(context, &call.tool, &error.message);
+            Answer { code: error.code, stderr: format!("ERROR {}\n", error.message), ..Answer::default() }
+        }
     }
 }

@@ -21,10 +21,9 @@ impl State {
             if holds {
                 self.applications.entry(app).and_modify(|application| application.lease_until = now + LEASE);
             } else if lapsed {
-                let next = self
-                    .units_of(&app)
-                    .find(|(name, unit)| unit.life == Life::Alive && there(name))
-                    .map(|(name, _)| name.clone());
+                let could = self.units_of(&app).filter(|(name, unit)| unit.life == Life::Alive && there(name));
+                let could: Vec<&UnitName> = could.map(|(name, _)| name).collect();
+                let next = crate::watchful::shuffle::first_leader(self, &app, &could).cloned();
                 self.give_lease(&app, next, now);
             }
         }

@@ -10,6 +10,7 @@ pub mod secret;
 mod secret_content;
 mod secret_view;
 mod storage;
+mod task;
 mod units;
 pub mod view;
 
@@ -22,7 +23,7 @@ use crate::charm_files::Charm;
 pub use changes::{ModelError, random_hex};
 pub use faults::{Faults, Frozen, HookFault, Path, Slow};
 pub use lease::LEASE;
-pub use ports::{PortChanges, PortRange, Ports};
+pub use ports::{PortChanges, PortRange, Ports, port_list};
 pub use relation::{Bag, Endpoint, Relation};
 pub use secret::{Content, Grantee, Owner, Secret, SecretText};
 pub use secret_content::check_content;
@@ -50,6 +51,12 @@ pub struct State {
     /// How far the model's clock was moved, in seconds.
     #[serde(default)]
     pub clock_ahead: u64,
+    /// Bugs of charms.
+    #[serde(default)]
+    pub findings: Vec<crate::watchful::Finding>,
+    /// How often each unit has thrown its dice.
+    #[serde(default)]
+    pub drawn: BTreeMap<UnitName, u64>,
 }
 
 /// `app/0`; ordered by application and number.
@@ -286,7 +293,7 @@ pub struct Task {
     pub unit: UnitName,
     pub action: String,
     pub params: Value,
-    /// pending, running, completed, failed, cancelled, aborted.
+    /// pending, running, completed, failed, cancelled, aborting, aborted.
     pub status: String,
     pub message: String,
     pub results: Value,
@@ -311,6 +318,9 @@ impl State {
             // Removed units stay among their peers for ever: Juju's own defect, and mended in 4.0.15.
             "departed-defect" if self.is_between([4, 0, 0], [4, 0, 14]) => "true",
             "departed-defect" => "false",
+            "juju-no-proxy" => "127.0.0.1,localhost,::1",
+            "strict" | "shuffle-leadership" | "trace" => "false",
+            "strict-hook-limit" => "5m",
             _ => "",
         }
         .to_owned()

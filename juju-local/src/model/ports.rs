@@ -70,6 +70,25 @@ impl PortRange {
 /// Opened (true) and closed ranges by endpoint; an empty name stands for all endpoints.
 pub type PortChanges = BTreeMap<(String, PortRange), bool>;
 
+/// Changes as a list: JSON has no other keys than texts.
+pub mod port_list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::PortChanges;
+
+    /// # Errors
+    /// The serializer's own.
+    pub fn serialize<S: Serializer>(changes: &PortChanges, to: S) -> Result<S::Ok, S::Error> {
+        changes.iter().collect::<Vec<_>>().serialize(to)
+    }
+
+    /// # Errors
+    /// When it is no such list.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PortChanges, D::Error> {
+        Vec::deserialize(from).map(|list: Vec<_>| list.into_iter().collect())
+    }
+}
+
 /// What is open, by endpoint; an empty name stands for all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Kept")]

@@ -65,7 +65,7 @@ pub struct Consumer {
 }
 
 /// What is said of a secret when it is made or changed; what is not said stays.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretText {
     pub label: Option<String>,
     pub description: Option<String>,
@@ -88,7 +88,7 @@ impl SecretText {
 }
 
 /// Who is allowed to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Grantee {
     Application(String),
     Unit(UnitName),

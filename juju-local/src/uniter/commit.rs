@@ -4,6 +4,7 @@ use crate::model::{HookInfo, MemberLocal, Pending, State, StatusInfo, UnitName};
 
 pub use super::flush::flush;
 use super::secret_hooks;
+use serde::{Deserialize, Serialize};
 
 /// What the agent notes when a hook is over, run or passed over.
 pub fn finished(state: &mut State, me: &UnitName, hook: &HookInfo, seen: &Seen, now: u64) {
@@ -135,7 +136,7 @@ pub fn look(state: &mut State, me: &UnitName, now: u64) {
 }
 
 /// The versions a hook could have read: anything newer is another hook's business.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Seen {
     pub config_hash: String,
     pub boot: u32,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::{Content, Grantee, HookInfo, Owner, PortChanges, SecretText, State, StatusInfo, UnitName};
@@ -26,6 +27,8 @@ pub struct Context {
     pub delay_tools: Duration,
     pub results: Value,
     pub failed: Option<String>,
+    /// Writes that were refused, each with the reason.
+    pub refused: Vec<String>,
     /// Asked for by juju-reboot.
     pub reboot: Option<Reboot>,
 }
@@ -76,24 +79,25 @@ impl Kind {
 }
 
 /// Changes that become true together when the run ends well, or not at all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Buffered {
     pub relations: BTreeMap<u32, RelationChanges>,
     pub state: BTreeMap<String, Option<String>>,
+    #[serde(with = "crate::model::port_list")]
     pub ports: PortChanges,
     /// Names, and how many more of each.
     pub storage: Vec<(String, u32)>,
     pub secrets: Vec<SecretChange>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RelationChanges {
     pub unit: BTreeMap<String, String>,
     pub app: BTreeMap<String, String>,
 }
 
 /// `at` is when it was said, in Unix seconds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum SecretChange {
     Create {
         id: String,
@@ -137,6 +141,7 @@ impl Context {
             delay_tools: Duration::ZERO,
             results: Value::Object(serde_json::Map::new()),
             failed: None,
+            refused: Vec::new(),
             reboot: None,
         }
     }

@@ -39,8 +39,20 @@ pub(super) fn environment(context: &Context) -> BTreeMap<String, String> {
     set("JUJU_AVAILABILITY_ZONE", "");
     set("JUJU_VERSION", &state.setting("agent-version"));
     set("CLOUD_API_VERSION", "");
-    for proxy in ["HTTP", "HTTPS", "FTP", "NO"] {
-        set(&format!("JUJU_CHARM_{proxy}_PROXY"), "");
+    for proxy in ["http", "https", "ftp", "no"] {
+        set(&format!("JUJU_CHARM_{}_PROXY", proxy.to_uppercase()), &state.setting(&format!("juju-{proxy}-proxy")));
+        // The older kind of settings, which the charm's own programs follow without asking it.
+        let legacy = state.setting(&format!("{proxy}-proxy"));
+        if !legacy.is_empty() {
+            set(&format!("{proxy}_proxy"), &legacy);
+            set(&format!("{}_PROXY", proxy.to_uppercase()), &legacy);
+        }
+    }
+    // Juju 4 sets these when it traces, and only then.
+    if state.major() >= 4 && state.setting("trace") == "true" {
+        set("JUJU_TRACE_ID", &crate::model::random_hex(32));
+        set("JUJU_SPAN_ID", &crate::model::random_hex(16));
+        set("JUJU_TRACE_FLAGS", "1");
     }
     set("LANG", "C.UTF-8");
     set("TERM", "tmux-256color");

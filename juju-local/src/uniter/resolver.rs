@@ -1,12 +1,14 @@
 //! What a unit does next: a pure comparison of what its agent has done with what the model says. Nothing is queued;
 //! many changes collapse into one hook. The order follows Juju 3.6's resolver.
 
-use crate::model::{Application, HookInfo, Life, Local, Machine, Pending, Resolution, State, Unit, UnitName};
+use serde::{Deserialize, Serialize};
 
 use super::secret_hooks;
+use crate::model::{Application, HookInfo, Life, Local, Machine, Pending, Resolution, State, Task, Unit, UnitName};
+use crate::watchful::shuffle::Dice;
 
 /// One operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     Hook(HookInfo),
     Action(u32),
@@ -65,12 +67,13 @@ type Wanted = Option<Vec<Op>>;
 type Part = (&'static str, fn(&Pass<'_>) -> Wanted);
 
 /// Whom the agent asks first, on every pass anew.
-const PRIORITY: [Part; 17] = [
+const PRIORITY: [Part; 18] = [
     ("a dead unit ends", dead),
     ("a machine must run", machine_runs),
     ("an interrupted deployment goes on", deploy),
     ("a machine has booted", rebooted),
     ("a relation is new", relations_created),
+    ("relations, where that is drawn", relations_first),
     ("leadership", leadership),
     ("secrets", secrets),
     ("actions", actions),
@@ -153,6 +156,13 @@ fn relations_created(pass: &Pass<'_>) -> Wanted {
     any(ids.map(|id| hook(pass, id, "created", None, None)).collect())
 }
 
+/// News come when they come: a hook of a relation may be due before anything of the rest is heard of.
+fn relations_first(pass: &Pass<'_>) -> Wanted {
+    let drawn = || Dice::of(pass.state, pass.me).turns("relations first");
+    let may = pass.idle() && pass.local.started && pass.alive() && drawn();
+    any(if may { relation_hooks(pass) } else { Vec::new() })
+}
+
 fn leadership(pass: &Pass<'_>) -> Wanted {
     if !pass.idle() || !pass.local.installed || !pass.alive() {
         return None;
@@ -174,7 +184,8 @@ fn actions(pass: &Pass<'_>) -> Wanted {
     if !pass.local.installed || !(pass.idle() || pass.failed().is_some()) {
         return None;
     }
-    let next = pass.state.tasks.iter().find(|(_, task)| task.unit == *pass.me && task.status == "pending");
+    let mine = |task: &Task| task.unit == *pass.me && task.status == "pending" && !pass.state.runs_beside(task);
+    let next = pass.state.tasks.iter().find(|(_, task)| mine(task));
     next.and_then(|(id, _)| one(Op::Action(*id)))
 }
 
@@ -207,7 +218,11 @@ fn storage(pass: &Pass<'_>) -> Wanted {
     let mut hooks: Vec<HookInfo> = due.collect();
     // A dying unit hears of its storages' end and of its relations' in any order.
     if !hooks.is_empty() && !pass.alive() && pass.idle() {
+        let storages = hooks.len();
         hooks.extend(relation_hooks(pass));
+        if Dice::of(pass.state, pass.me).turns("relations before storage") {
+            hooks.rotate_left(storages);
+        }
     }
     any(hooks).or_else(|| wait().then(Vec::new))
 }
@@ -279,7 +294,8 @@ fn relations_or_clock(pass: &Pass<'_>) -> Wanted {
 
 /// At most one hook of each relation: ordinary relations first, peers last.
 fn relation_hooks(pass: &Pass<'_>) -> Vec<HookInfo> {
-    pass.state.relations_of(&pass.me.app).into_iter().filter_map(|id| relation_hook(pass, id)).collect()
+    let ids = Dice::of(pass.state, pass.me).relations(pass.state, pass.state.relations_of(&pass.me.app));
+    ids.into_iter().filter_map(|id| relation_hook(pass, id)).collect()
 }
 
 fn relation_hook(pass: &Pass<'_>, id: u32) -> Option<HookInfo> {

@@ -50,13 +50,7 @@ pub(super) fn apply(controller: &Arc<Controller>, fault: Fault) -> anyhow::Resul
         Fault::Reboot { units, new_address } => {
             let machines = machines(controller, units)?;
             let addresses = if new_address { new_addresses(controller, &machines)? } else { BTreeMap::new() };
-            at_once(&machines, |machine| {
-                power(controller, machine, false);
-                readdress(controller, machine, addresses.get(&machine))?;
-                controller.machines.reboot(machine)?;
-                power(controller, machine, true);
-                Ok(())
-            })?;
+            at_once(&machines, |machine| reboot(controller, machine, addresses.get(&machine)))?;
         }
         Fault::Leadership { application, unit, none: _ } => lead(controller, &application, unit)?,
         Fault::Hook { unit, kill_after_tools, name, fail_commit, delay_tools_ms } => {
@@ -143,6 +137,15 @@ fn readdress(controller: &Controller, machine: u32, address: Option<&String>) ->
             }
         });
     }
+    Ok(())
+}
+
+/// Shuts a machine down in order and starts it again.
+pub(super) fn reboot(controller: &Controller, machine: u32, address: Option<&String>) -> anyhow::Result<()> {
+    power(controller, machine, false);
+    readdress(controller, machine, address)?;
+    controller.machines.reboot(machine)?;
+    power(controller, machine, true);
     Ok(())
 }
 

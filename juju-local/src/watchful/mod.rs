@@ -1,0 +1,137 @@
+//! Options that make a charm's bugs visible: `strict` looks for them after each hook (`again`, `leaks`, `processes`,
+//! `loops`) and keeps `findings`; `shuffle` draws what Juju leaves open; `trace` tells the
+//! story, and `replay` tells it again to the engine. All are model settings and off by default.
+
+mod again;
+mod findings;
+mod leaks;
+mod loops;
+mod patch;
+mod processes;
+mod replay;
+pub mod shuffle;
+mod step;
+mod strict;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use again::compare;
+pub(crate) use again::keys;
+pub use findings::{Finding, Kind};
+pub use leaks::{check_call, note_refusal};
+pub use replay::{Report, replay};
+pub use step::Step;
+pub(crate) use strict::{Strict, Watcher, changes_before, check_refused, check_texts, hook_begins};
+pub use trace::path as trace_path;
+
+use crate::model::{Bag, HookInfo, ModelError, State, UnitName};
+use shuffle::Dice;
+
+/// What is only remembered while the controller runs.
+#[derive(Default)]
+pub struct Memory {
+    loops: Mutex<loops::Loops>,
+    /// The bags that agents were last told of: who, in which relation, of whom.
+    delivered: Mutex<BTreeMap<(UnitName, u32, UnitName), Bag>>,
+    tracer: Mutex<Option<trace::Tracer>>,
+}
+
+impl Memory {
+    fn tracer(&self) -> MutexGuard<'_, Option<trace::Tracer>> {
+        self.tracer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn loops(&self) -> MutexGuard<'_, loops::Loops> {
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A unit has heard of this bag, as its hook could read it.
+    pub(crate) fn delivered(&self, unit: &UnitName, hook: &HookInfo, snapshot: &State) {
+        let (Some(id), Some(remote)) = (hook.relation, hook.remote_unit.as_ref()) else {
+            return;
+        };
+        let bag = snapshot.relations.get(&id).and_then(|relation| relation.unit_bags.get(remote));
+        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        match bag.filter(|_| !hook.name.ends_with("-relation-departed")) {
+            Some(bag) => delivered.insert((unit.clone(), id, remote.clone()), bag.clone()),
+            None => delivered.remove(&(unit.clone(), id, remote.clone())),
+        };
+    }
+
+    /// Puts what a unit has heard of before in the place of what is there now, for some of the others' bags.
+    pub(crate) fn remember(&self, snapshot: &mut State, unit: &UnitName, hook: Option<&HookInfo>, dice: Dice) {
+        let delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, member) in shuffle::stale(snapshot, unit, hook, dice) {
+            let known = delivered.get(&(unit.clone(), id, member.clone()));
+            let bag = snapshot.relations.get_mut(&id).and_then(|relation| relation.unit_bags.get_mut(&member));
+            if let (Some(known), Some(bag)) = (known, bag) {
+                bag.values.clone_from(&known.values);
+            }
+        }
+    }
+
+    /// Somebody outside has done something: whatever hooks follow are no echoes.
+    pub fn outside(&self) {
+        self.loops().outside();
+    }
+}
+
+/// Refuses what these settings cannot be.
+///
+/// # Errors
+/// Names the setting, and what it may be.
+pub fn check_settings(set: &BTreeMap<String, String>) -> Result<(), ModelError> {
+    let refuse = |text: String| Err(ModelError::new(text));
+    for (key, value) in set {
+        match key.as_str() {
+            "strict" => {
+                Strict::parse(value).map_err(ModelError::new)?;
+            }
+            "strict-hook-limit" if crate::uniter::agent::seconds(value).is_none() => {
+                return refuse(format!("strict-hook-limit {value:?} is no duration; write for example 90s or 5m"));
+            }
+            "shuffle-leadership" | "trace" if !["true", "false"].contains(&value.as_str()) => {
+                return refuse(format!("{key} {value:?} is neither true nor false"));
+            }
+            "shuffle-seed" if !value.is_empty() && value.parse::<u64>().is_err() => {
+                return refuse(format!("shuffle-seed {value:?} is no number; an empty one switches shuffling off"));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    #[test]
+    fn settings() {
+        let check = |key: &str, value: &str, expected: Expect| {
+            let said = check_settings(&BTreeMap::from([(key.to_owned(), value.to_owned())]));
+            expected.assert_eq(&said.map_or_else(|why| why.to_string(), |()| "fine".to_owned()));
+        };
+        check("strict", "true", expect!["fine"]);
+        check("strict", "secrets,slow", expect!["fine"]);
+        check(
+            "strict",
+            "secrets,fast",
+            expect![[
+                r#"strict "fast" is unknown; write true, false or a list of idempotent, secrets, background, slow, loops, tools"#
+            ]],
+        );
+        check(
+            "strict-hook-limit",
+            "soon",
+            expect![[r#"strict-hook-limit "soon" is no duration; write for example 90s or 5m"#]],
+        );
+        check("shuffle-seed", "7", expect!["fine"]);
+        check("shuffle-seed", "", expect!["fine"]);
+        check("shuffle-seed", "x", expect![[r#"shuffle-seed "x" is no number; an empty one switches shuffling off"#]]);
+        check("trace", "yes", expect![[r#"trace "yes" is neither true nor false"#]]);
+    }
+}
