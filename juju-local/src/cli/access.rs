@@ -5,23 +5,61 @@ use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 
 use anyhow::Context as _;
+use clap::Subcommand;
 
-use super::Format;
+use super::Session;
+use super::args::Format;
 use super::client::{print, say};
-use super::commands::Ask;
 use super::show::formatted;
 use crate::api::Request;
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Access {
+    /// Run a command on units, in a hook's context
+    Exec {
+        #[arg(short, long)]
+        unit: Vec<String>,
+        #[arg(short, long)]
+        application: Option<String>,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
+        #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Open a shell on a unit's machine, or run a command there
+    Ssh {
+        unit: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Copy a file from or to a unit: UNIT:PATH on one side
+    Scp {
+        from: String,
+        to: String,
+        /// A directory with all that is in it
+        #[arg(short, long)]
+        recursive: bool,
+    },
+}
+
+pub(super) fn run(session: &Session, command: Access) -> anyhow::Result<ExitCode> {
+    match command {
+        Access::Exec { unit, application, format, words } => exec(session, &unit, application, format, &words),
+        Access::Ssh { unit, words } => ssh(session, &unit, &words),
+        Access::Scp { from, to, recursive } => scp(session, &from, &to, recursive).map(|()| ExitCode::SUCCESS),
+    }
+}
+
 /// Runs a command in a hook's context and shows what it said.
-pub(super) fn exec(
-    ask: Ask<'_>,
+fn exec(
+    session: &Session,
     unit: &[String],
     application: Option<String>,
     format: Format,
     words: &[String],
 ) -> anyhow::Result<ExitCode> {
     let units = unit.iter().flat_map(|u| u.split(',')).map(ToOwned::to_owned).collect();
-    let results = ask(&Request::Exec { units, application, command: shell_words(words) })?;
+    let results = session.ask(&Request::Exec { units, application, command: shell_words(words) })?;
     let all = results.as_object().cloned().unwrap_or_default();
     let code = all.values().filter_map(|r| r["return-code"].as_i64()).find(|c| *c != 0).unwrap_or(0);
     if format != Format::Plain {
@@ -57,8 +95,8 @@ fn quoted(word: &str) -> String {
 }
 
 /// A command that will run on a unit's machine, as root and with a login's environment.
-fn inside(ask: Ask<'_>, unit: &str) -> anyhow::Result<Command> {
-    let machine = ask(&Request::Machine { unit: unit.to_owned() })?;
+fn inside(session: &Session, unit: &str) -> anyhow::Result<Command> {
+    let machine = session.ask(&Request::Machine { unit: unit.to_owned() })?;
     let leader = machine["leader"].as_u64().with_context(|| {
         format!("cannot reach {unit}: its machine is not running; juju-local fault power-on {unit} starts it")
     })?;
@@ -71,8 +109,8 @@ fn inside(ask: Ask<'_>, unit: &str) -> anyhow::Result<Command> {
 }
 
 /// A shell on a unit's machine, or a command in it.
-pub(super) fn ssh(ask: Ask<'_>, unit: &str, words: &[String]) -> anyhow::Result<ExitCode> {
-    let mut command = inside(ask, unit)?;
+fn ssh(session: &Session, unit: &str, words: &[String]) -> anyhow::Result<ExitCode> {
+    let mut command = inside(session, unit)?;
     if words.is_empty() {
         command.args(["/bin/bash", "-l"]);
     } else {
@@ -99,14 +137,14 @@ impl<'a> Place<'a> {
 
 /// Copies one file, or with `recursive` a directory, from or to a unit. The machine's side is read and written by a
 /// process in the machine: paths and links mean there what they mean there.
-pub(super) fn scp(ask: Ask<'_>, from: &str, to: &str, recursive: bool) -> anyhow::Result<()> {
+fn scp(session: &Session, from: &str, to: &str, recursive: bool) -> anyhow::Result<()> {
     let fine = |status: ExitStatus| {
         if status.success() { Ok(()) } else { Err(anyhow::anyhow!("cannot copy {from} to {to}")) }
     };
     match (Place::parse(from), Place::parse(to)) {
         (Place::There { unit, path }, Place::Here(target)) if recursive => {
             let (parent, name) = split(path)?;
-            let mut reader = inside(ask, unit)?;
+            let mut reader = inside(session, unit)?;
             let mut source =
                 reader.args(["tar", "-C", parent, "-cf", "-", "--", name]).stdout(Stdio::piped()).spawn()?;
             let stream = source.stdout.take().context("cannot read from the machine")?;
@@ -120,13 +158,18 @@ pub(super) fn scp(ask: Ask<'_>, from: &str, to: &str, recursive: bool) -> anyhow
             let mut source = tar.args(["-C", parent, "-cf", "-", "--", name]).stdout(Stdio::piped()).spawn()?;
             let stream = source.stdout.take().context("cannot read the directory")?;
             let path = if path.is_empty() { "." } else { path };
-            fine(inside(ask, unit)?.args(["tar", "-C", path, "--no-same-owner", "-xf", "-"]).stdin(stream).status()?)?;
+            fine(
+                inside(session, unit)?
+                    .args(["tar", "-C", path, "--no-same-owner", "-xf", "-"])
+                    .stdin(stream)
+                    .status()?,
+            )?;
             fine(source.wait()?)
         }
         (Place::There { unit, path }, Place::Here(target)) => {
             let (_, name) = split(path)?;
             let target = if target.is_dir() { target.join(name) } else { target.to_owned() };
-            let output = inside(ask, unit)?.args(["cat", "--", path]).stderr(Stdio::inherit()).output()?;
+            let output = inside(session, unit)?.args(["cat", "--", path]).stderr(Stdio::inherit()).output()?;
             fine(output.status)?;
             fs::write(&target, output.stdout).with_context(|| format!("cannot write {}", target.display()))
         }
@@ -135,7 +178,7 @@ pub(super) fn scp(ask: Ask<'_>, from: &str, to: &str, recursive: bool) -> anyhow
             let (_, name) = split(source.to_str().context("cannot use a path that is no text")?)?;
             // A directory is written into, as scp does.
             let script = "to=${1:-.}; if [ -d \"$to\" ]; then to=$to/$2; fi; exec cat > \"$to\"";
-            fine(inside(ask, unit)?.args(["sh", "-c", script, "scp", path, name]).stdin(file).status()?)
+            fine(inside(session, unit)?.args(["sh", "-c", script, "scp", path, name]).stdin(file).status()?)
         }
         (Place::Here(_), Place::Here(_)) | (Place::There { .. }, Place::There { .. }) => {
             anyhow::bail!("cannot copy {from} to {to}: one side must be a unit's, as in mysql/0:/etc/hosts")

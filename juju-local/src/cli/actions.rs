@@ -6,29 +6,81 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::Format;
+use super::Session;
+use super::args::{Format, duration};
 use super::client::{print, say};
-use super::commands::Ask;
 use super::show::{formatted, task};
 use crate::api::Request;
 
+/// How long `run` waits for an action unless it is told otherwise.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Actions {
+    /// Run an action on units and wait for it: `run UNIT... ACTION [key=value]...`
+    Run {
+        #[arg(required = true, num_args = 1..)]
+        words: Vec<String>,
+        /// A YAML file of parameters
+        #[arg(long)]
+        params: Option<String>,
+        /// How long to wait for the results, as in 90s or 5m; 10m otherwise
+        #[arg(long, value_parser = duration)]
+        wait: Option<Duration>,
+        /// Do not wait
+        #[arg(long)]
+        background: bool,
+        #[arg(long, value_enum, default_value_t = Format::Plain)]
+        format: Format,
+        /// Parameters are texts, whatever they look like
+        #[arg(long)]
+        string_args: bool,
+    },
+    /// As `run`, in Juju 2.9's spelling: does not wait unless told to
+    RunAction {
+        #[arg(required = true, num_args = 1..)]
+        words: Vec<String>,
+        #[arg(long)]
+        params: Option<String>,
+        #[arg(long, num_args = 0..=1, default_missing_value = "10m", require_equals = true, value_parser = duration)]
+        wait: Option<Duration>,
+        #[arg(long, value_enum, default_value_t = Format::Yaml)]
+        format: Format,
+    },
+}
+
+pub(super) fn run(session: &Session, command: Actions) -> anyhow::Result<ExitCode> {
+    match command {
+        Actions::Run { words, params, wait, background, format, string_args } => {
+            let wait = if background { None } else { Some(wait.unwrap_or(PATIENCE)) };
+            let run = Run { words: &words, params: params.as_deref(), wait, format, string_args, old: false };
+            run_action(session, &run)
+        }
+        Actions::RunAction { words, params, wait, format } => {
+            let run = Run { words: &words, params: params.as_deref(), wait, format, string_args: false, old: true };
+            run_action(session, &run)
+        }
+    }
+}
+
 /// What the two spellings have in common.
-pub(super) struct Run<'a> {
-    pub(super) words: &'a [String],
-    pub(super) params: Option<&'a str>,
+struct Run<'a> {
+    words: &'a [String],
+    params: Option<&'a str>,
     /// How long to wait for the results; not at all otherwise.
-    pub(super) wait: Option<Duration>,
-    pub(super) format: Format,
+    wait: Option<Duration>,
+    format: Format,
     /// Parameters are texts, whatever they look like.
-    pub(super) string_args: bool,
+    string_args: bool,
     /// Juju 2.9's shapes.
-    pub(super) old: bool,
+    old: bool,
 }
 
 /// Runs an action; fails when one of the units did.
-pub(super) fn run(ask: Ask<'_>, run: &Run<'_>) -> anyhow::Result<ExitCode> {
+fn run_action(session: &Session, run: &Run<'_>) -> anyhow::Result<ExitCode> {
     let units: Vec<String> = run.words.iter().take_while(|w| w.contains('/') && !w.contains('=')).cloned().collect();
     let mut rest = run.words.iter().skip(units.len());
     let action = rest.next().cloned().context("no action specified; usage: run UNIT... ACTION [key=value]...")?;
@@ -36,10 +88,11 @@ pub(super) fn run(ask: Ask<'_>, run: &Run<'_>) -> anyhow::Result<ExitCode> {
         anyhow::bail!("no unit specified; usage: run UNIT... ACTION [key=value]...");
     }
     let params = params(run.params, rest, run.string_args)?;
-    let ids = ask(&Request::Run { units: units.clone(), action, params: params.into_iter().collect() })?;
+    let ids = session.ask(&Request::Run { units: units.clone(), action, params: params.into_iter().collect() })?;
     let ids: Vec<u32> = serde_json::from_value(ids).context("cannot read the controller's answer")?;
     let first = ids.first().context("cannot read the controller's answer: it ran nothing")?;
-    let tasks: Vec<Value> = ids.iter().map(|id| ask(&Request::Task { id: *id })).collect::<anyhow::Result<_>>()?;
+    let tasks: Vec<Value> =
+        ids.iter().map(|id| session.ask(&Request::Task { id: *id })).collect::<anyhow::Result<_>>()?;
     let count = if ids.len() == 1 { "1 task".to_owned() } else { format!("{} tasks", ids.len()) };
     let Some(wait) = run.wait else {
         if run.old {
@@ -56,7 +109,7 @@ pub(super) fn run(ask: Ask<'_>, run: &Run<'_>) -> anyhow::Result<ExitCode> {
         tasks.iter().for_each(|task| say(&format!("  - task {} on {}", text(task, "id"), tag(text(task, "unit")))));
         say("");
     }
-    let done = results(ask, &ids, wait)?;
+    let done = results(session, &ids, wait)?;
     show(&done, run)?;
     let failed: Vec<&Value> = done.iter().filter(|task| task["status"] != "completed").collect();
     if failed.is_empty() || run.old {
@@ -72,11 +125,12 @@ pub(super) fn run(ask: Ask<'_>, run: &Run<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Waits until all tasks have ended; shows what they log meanwhile.
-fn results(ask: Ask<'_>, ids: &[u32], wait: Duration) -> anyhow::Result<Vec<Value>> {
+fn results(session: &Session, ids: &[u32], wait: Duration) -> anyhow::Result<Vec<Value>> {
     let until = Instant::now() + wait;
     let mut logged: BTreeMap<u32, usize> = BTreeMap::new();
     loop {
-        let tasks: Vec<Value> = ids.iter().map(|id| ask(&Request::Task { id: *id })).collect::<anyhow::Result<_>>()?;
+        let tasks: Vec<Value> =
+            ids.iter().map(|id| session.ask(&Request::Task { id: *id })).collect::<anyhow::Result<_>>()?;
         for (id, task) in ids.iter().zip(&tasks) {
             let lines = task["log"].as_array().map(Vec::as_slice).unwrap_or_default();
             let shown = logged.entry(*id).or_default();

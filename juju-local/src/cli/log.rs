@@ -5,10 +5,41 @@ use std::io::{BufReader, IsTerminal as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::Args;
 
-use super::DebugLog;
 use super::client::print;
 use crate::controller::model_dir;
+
+#[derive(Debug, Args)]
+pub(super) struct DebugLog {
+    /// From the beginning, and end at its end
+    #[arg(long)]
+    replay: bool,
+    /// Only these, as in unit-db-0, db/0 or unit-db-*
+    #[arg(short, long)]
+    include: Vec<String>,
+    /// Not these
+    #[arg(short = 'x', long)]
+    exclude: Vec<String>,
+    /// Only these modules, as in unit.db/0.juju-log
+    #[arg(long)]
+    include_module: Vec<String>,
+    /// At least this level
+    #[arg(short, long, default_value = "DEBUG")]
+    level: String,
+    /// Go on showing what comes
+    #[arg(long)]
+    tail: bool,
+    /// End at its end, on a terminal too
+    #[arg(long, conflicts_with = "tail")]
+    no_tail: bool,
+    /// This many of the last lines first
+    #[arg(short = 'n', long)]
+    lines: Option<usize>,
+    /// End after this many lines
+    #[arg(long)]
+    limit: Option<usize>,
+}
 
 const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"];
 

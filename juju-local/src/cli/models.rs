@@ -4,30 +4,71 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
+use clap::Subcommand;
 use serde_json::json;
 
+use super::Session;
+use super::args::{Output, Removal, confirm};
 use super::client::{ask, choose, connects, exists, models, print, say, start};
-use super::show::{formatted, table};
-use super::{Format, Removal};
+use super::show::table;
 use crate::api::Request;
 use crate::controller::model_dir;
 use crate::machine::{Containers, Machines as _, STATE_ROOT, check_host, remove_tree};
 
-/// `models`.
-pub(super) fn list(model: &str, format: Format) -> anyhow::Result<()> {
-    if format == Format::Plain {
-        let mut rows = vec![vec!["Model".to_owned()]];
-        rows.extend(models().into_iter().map(|name| vec![if name == model { format!("{name}*") } else { name }]));
-        print(&table(&rows));
-        return Ok(());
+#[derive(Debug, Subcommand)]
+pub(super) enum Models {
+    /// List models
+    #[command(name = "models", alias = "list-models")]
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Add a model and switch to it
+    AddModel {
+        name: String,
+        /// Stay with the model that is worked on now
+        #[arg(long)]
+        no_switch: bool,
+    },
+    /// Choose the model that commands work on
+    Switch { name: Option<String> },
+    /// Remove a model with everything in it
+    DestroyModel {
+        name: Option<String>,
+        /// Storage goes with its model in any case
+        #[arg(long)]
+        destroy_storage: bool,
+        #[command(flatten)]
+        removal: Removal,
+    },
+    /// Remove the cached base image and packages
+    PurgeCache,
+}
+
+pub(super) fn run(session: &Session, command: Models) -> anyhow::Result<()> {
+    match command {
+        Models::List { output } => list(&session.model, &output),
+        Models::AddModel { name, no_switch } => add(&name, no_switch),
+        Models::Switch { name } => switch(&session.model, name.as_deref()),
+        Models::DestroyModel { name, removal, destroy_storage: _ } => {
+            destroy(name.as_deref().unwrap_or(&session.model), &removal)
+        }
+        Models::PurgeCache => purge_cache(),
     }
-    let all: Vec<_> = models().into_iter().map(|name| json!({"name": name, "short-name": name})).collect();
-    print(&formatted(&json!({"models": all, "current-model": model}), format)?);
-    Ok(())
+}
+
+fn list(model: &str, output: &Output) -> anyhow::Result<()> {
+    let names = models();
+    let all: Vec<_> = names.iter().map(|name| json!({"name": name, "short-name": name})).collect();
+    output.write(&json!({"models": all, "current-model": model}), || {
+        let mut rows = vec![vec!["Model".to_owned()]];
+        rows.extend(names.into_iter().map(|name| vec![if name == model { format!("{name}*") } else { name }]));
+        table(&rows)
+    })
 }
 
 /// `add-model`.
-pub(super) fn add(name: &str, no_switch: bool) -> anyhow::Result<()> {
+fn add(name: &str, no_switch: bool) -> anyhow::Result<()> {
     if exists(name) {
         anyhow::bail!("model {name:?} already exists; use juju-local switch {name}");
     }
@@ -40,7 +81,7 @@ pub(super) fn add(name: &str, no_switch: bool) -> anyhow::Result<()> {
 }
 
 /// `switch`.
-pub(super) fn switch(model: &str, name: Option<&str>) -> anyhow::Result<()> {
+fn switch(model: &str, name: Option<&str>) -> anyhow::Result<()> {
     match name {
         None => print(model),
         Some(name) => {
@@ -55,11 +96,11 @@ pub(super) fn switch(model: &str, name: Option<&str>) -> anyhow::Result<()> {
 }
 
 /// `destroy-model`: through its controller where that runs; where it does not, without starting what is to go.
-pub(super) fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
+fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
     if !exists(model) {
         anyhow::bail!("model {model:?} not found; see juju-local models");
     }
-    super::commands::confirm(removal, &format!("destroy model {model:?} with all its machines and data"))?;
+    confirm(removal, &format!("destroy model {model:?} with all its machines and data"))?;
     if connects(model) {
         ask(model, &Request::DestroyModel)?;
     } else {
@@ -84,7 +125,7 @@ pub(super) fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
 }
 
 /// `purge-cache`.
-pub(super) fn purge_cache() -> anyhow::Result<()> {
+fn purge_cache() -> anyhow::Result<()> {
     let left = models();
     if !left.is_empty() {
         anyhow::bail!("the machines of {} stand on the cache; destroy them first", left.join(", "));

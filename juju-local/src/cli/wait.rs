@@ -3,21 +3,52 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::Session;
+use super::args::duration;
 use super::client::say;
-use super::commands::Ask;
 use super::query::Query;
-use super::{Kind, WaitFor};
 use crate::api::Request;
 
+#[derive(Debug, Args)]
+pub(super) struct WaitFor {
+    #[arg(value_enum)]
+    kind: Kind,
+    name: String,
+    /// An expression that must be true, as in forEach(units, u => u.workload-status == "active")
+    #[arg(long, default_value = "life==\"alive\" && status==\"active\"")]
+    query: String,
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    timeout: Duration,
+    /// Show each change meanwhile
+    #[arg(long)]
+    summary: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    Application,
+    Unit,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Application => "application",
+            Self::Unit => "unit",
+        })
+    }
+}
+
 /// Waits; fails when the time is out.
-pub(super) fn wait_for(ask: Ask<'_>, wanted: &WaitFor) -> anyhow::Result<ExitCode> {
+pub(super) fn wait_for(session: &Session, wanted: &WaitFor) -> anyhow::Result<ExitCode> {
     let query = Query::parse(&wanted.query).map_err(|why| anyhow::anyhow!(why))?;
     let until = Instant::now() + wanted.timeout;
     let mut last = String::new();
     loop {
-        let report = ask(&Request::Status)?;
+        let report = session.ask(&Request::Status)?;
         match scope(&report, wanted.kind, &wanted.name) {
             Some(values) => {
                 let text = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
