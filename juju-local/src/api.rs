@@ -21,6 +21,10 @@ pub enum Request {
         to: Option<String>,
         #[serde(default)]
         bind: String,
+        #[serde(default)]
+        base: Option<String>,
+        #[serde(default)]
+        force: bool,
     },
     Refresh {
         application: String,
@@ -55,7 +59,10 @@ pub enum Request {
     Task {
         id: u32,
     },
-    Tasks,
+    Operation {
+        id: u32,
+    },
+    Operations,
     CancelTask {
         id: u32,
     },
@@ -90,7 +97,7 @@ pub enum Request {
     Storage,
     Exec {
         units: Vec<String>,
-        application: Option<String>,
+        applications: Vec<String>,
         command: String,
     },
     Resolved {
@@ -99,6 +106,13 @@ pub enum Request {
     },
     ModelConfig {
         set: BTreeMap<String, String>,
+        #[serde(default)]
+        reset: Vec<String>,
+    },
+    /// Records who may reach an application; nothing here keeps anybody out.
+    Expose {
+        application: String,
+        exposed: bool,
     },
     Integrate {
         a: String,

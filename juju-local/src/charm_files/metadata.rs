@@ -39,7 +39,6 @@ pub(super) struct Metadata {
     pub(super) assumes: Vec<Value>,
     #[serde(default)]
     pub(super) containers: BTreeMap<String, Value>,
-    pub(super) series: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -170,11 +169,6 @@ pub(super) fn endpoints(
                 Value::Object(map) => map.get("interface").and_then(Value::as_str).map(ToOwned::to_owned),
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
             };
-            if name == "juju" || name.starts_with("juju-") && role != "requires" {
-                return Err(CharmError(format!(
-                    "metadata.yaml: {role}: endpoint name {name:?} is reserved; rename it"
-                )));
-            }
             if role != "requires"
                 && interface.as_ref().is_some_and(|i| i == "juju" || i.starts_with("juju-"))
             {

@@ -2,55 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use serde_json::Value;
 
 use super::Session;
 use super::args::{Removal, confirm, option_file, pairs};
 use super::client::say;
+use super::show::text;
 use crate::api::Request;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Applications {
-    /// Deploy a charm from its archive, each unit on a machine of its own
-    Deploy {
-        /// The charm's archive, as in ./my.charm
-        charm: String,
-        /// The application's name; the charm's own otherwise
-        name: Option<String>,
-        /// How many
-        #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-        num_units: u32,
-        /// key=value, or a YAML file of the application's options
-        #[arg(long)]
-        config: Vec<String>,
-        /// name=size, as in data=2G
-        #[arg(long)]
-        storage: Vec<String>,
-        /// The number of an existing machine, instead of a new one
-        #[arg(long)]
-        to: Option<String>,
-        /// Which endpoints are on which network space, as in "database-peers=internal"; a space alone is for all others.
-        /// There are two, alpha and internal, and every machine is on both
-        #[arg(long, default_value = "")]
-        bind: String,
-        /// Changes nothing here: machines run the release of this host
-        #[arg(long)]
-        base: Option<String>,
-        /// Taken and ignored: there is no cloud to trust anybody with
-        #[arg(long)]
-        trust: bool,
-    },
+    /// Deploy a charm from its archive or directory, each unit on a machine of its own
+    Deploy(Deploy),
     /// Replace an application's charm
+    #[command(alias = "upgrade-charm")]
     Refresh {
+        /// The application
         application: String,
-        /// The new revision's archive
+        /// The new revision's archive or directory
         #[arg(long)]
         path: String,
     },
-    /// Add units
+    /// Add units to an application
     AddUnit {
+        /// The application
         application: String,
         /// How many
         #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -61,13 +41,15 @@ pub(super) enum Applications {
     },
     /// Remove units; their machines go with them
     RemoveUnit {
+        /// One or more units
         #[arg(required = true)]
         units: Vec<String>,
         #[command(flatten)]
         removal: Removal,
     },
-    /// Remove an application with its units
+    /// Remove applications with their units
     RemoveApplication {
+        /// One or more applications
         #[arg(required = true)]
         applications: Vec<String>,
         #[command(flatten)]
@@ -75,34 +57,112 @@ pub(super) enum Applications {
     },
     /// Relate two applications
     #[command(alias = "relate")]
-    Integrate { a: String, b: String },
+    Integrate {
+        /// APPLICATION or APPLICATION:ENDPOINT
+        a: String,
+        /// The other side
+        b: String,
+    },
     /// Remove a relation
-    RemoveRelation { a: String, b: String },
+    RemoveRelation {
+        /// APPLICATION or APPLICATION:ENDPOINT; or the relation's number alone
+        a: String,
+        /// The other side
+        b: Option<String>,
+        /// Without waiting for its hooks: not supported
+        #[arg(long, hide = true)]
+        force: bool,
+    },
+    /// Record that an application may be reached from outside
+    ///
+    /// Status and other commands show it. Machines can be reached from this host in any case.
+    Expose {
+        /// The application
+        application: String,
+        /// Only these endpoints: not supported
+        #[arg(long, hide = true)]
+        endpoints: Option<String>,
+        /// Only these spaces: not supported
+        #[arg(long, hide = true)]
+        to_spaces: Option<String>,
+        /// Only these networks: not supported
+        #[arg(long, hide = true)]
+        to_cidrs: Option<String>,
+    },
+    /// Take that back
+    Unexpose {
+        /// The application
+        application: String,
+    },
     /// Run a failed hook again, or pass over it
     #[command(alias = "resolve")]
     Resolved {
-        #[arg(required = true)]
+        /// Units in an error state
+        #[arg(required_unless_present = "all")]
         units: Vec<String>,
+        /// All units in an error state
+        #[arg(long, conflicts_with = "units")]
+        all: bool,
         /// Count the hook as done
         #[arg(long)]
         no_retry: bool,
     },
 }
 
+#[derive(Debug, Args)]
+pub(super) struct Deploy {
+    /// The charm: its archive as in ./my.charm, or a directory, which is packed as it is
+    charm: String,
+    /// The application's name; the charm's own otherwise
+    name: Option<String>,
+    /// How many
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    num_units: u32,
+    /// key=value, or a YAML file of the application's options
+    #[arg(long)]
+    config: Vec<String>,
+    /// name=size, as in data=2G
+    #[arg(long)]
+    storage: Vec<String>,
+    /// The number of an existing machine, instead of a new one
+    #[arg(long)]
+    to: Option<String>,
+    /// Which endpoints are on which network space, as in "database-peers=internal"; a space alone is for all others.
+    /// There are two, alpha and internal, and every machine is on both
+    #[arg(long, default_value = "")]
+    bind: String,
+    /// One that the charm's manifest names; machines run the release of this host all the same
+    #[arg(long, alias = "series")]
+    base: Option<String>,
+    /// Taken and ignored: there is no cloud to trust anybody with
+    #[arg(long)]
+    trust: bool,
+    /// Also where Juju would refuse for the base or the profile
+    #[arg(long)]
+    force: bool,
+    /// Taken and ignored: machines have what this host has
+    #[arg(long)]
+    constraints: Option<String>,
+    /// Channels are a store's: not supported
+    #[arg(long, hide = true)]
+    channel: Option<String>,
+    /// Revisions are a store's: not supported
+    #[arg(long, hide = true)]
+    revision: Option<String>,
+    /// Overlays are for bundles: not supported
+    #[arg(long, hide = true)]
+    overlay: Option<String>,
+    /// Only for bundles in Juju: not supported
+    #[arg(long, hide = true)]
+    dry_run: bool,
+}
+
 pub(super) fn run(session: &Session, command: Applications) -> anyhow::Result<()> {
     match command {
-        Applications::Deploy { charm, name, num_units, config, storage, to, bind, base, trust: _ } => {
-            if let Some(base) = base {
-                say(&format!("--base {base} changes nothing here: machines run the same release as this host"));
-            }
-            let charm = absolute(&charm)?;
-            let (config, storage) = (options(&config, name.as_deref())?, sizes(&storage)?);
-            let request = Request::Deploy { charm, name, num_units, config, storage, to, bind };
-            let done = session.ask(&request)?;
-            say(&format!("Deployed {} with {num_units} unit(s).", done["application"].as_str().unwrap_or_default()));
-        }
+        Applications::Deploy(wanted) => deploy(session, wanted)?,
         Applications::Refresh { application, path } => {
-            let request = Request::Refresh { application: application.clone(), charm: absolute(&path)? };
+            let packed = charm(&path, true)?;
+            let request = Request::Refresh { application: application.clone(), charm: packed.path()? };
             let revision = session.ask(&request)?;
             say(&format!("Refreshed {application} to revision {revision}."));
         }
@@ -126,10 +186,29 @@ pub(super) fn run(session: &Session, command: Applications) -> anyhow::Result<()
         Applications::Integrate { a, b } => {
             session.ask(&Request::Integrate { a, b })?;
         }
-        Applications::RemoveRelation { a, b } => {
+        Applications::RemoveRelation { a, b, force } => {
+            if force {
+                anyhow::bail!("cannot remove a relation by force: juju-local runs its last hooks; leave --force out");
+            }
+            let (a, b) = match b {
+                Some(b) => (a, b),
+                None => ends_of(session, &a)?,
+            };
             session.ask(&Request::RemoveRelation { a, b })?;
         }
-        Applications::Resolved { units, no_retry } => {
+        Applications::Expose { application, endpoints, to_spaces, to_cidrs } => {
+            if endpoints.or(to_spaces).or(to_cidrs).is_some() {
+                anyhow::bail!("cannot expose in part: juju-local records only whether an application is exposed");
+            }
+            session.ask(&Request::Expose { application, exposed: true })?;
+        }
+        Applications::Unexpose { application } => {
+            session.ask(&Request::Expose { application, exposed: false })?;
+        }
+        Applications::Resolved { mut units, all, no_retry } => {
+            if all {
+                units = failed_units(&session.ask(&Request::Status)?);
+            }
             for unit in units {
                 session.ask(&Request::Resolved { unit, no_retry })?;
             }
@@ -138,10 +217,90 @@ pub(super) fn run(session: &Session, command: Applications) -> anyhow::Result<()
     Ok(())
 }
 
-fn absolute(path: &str) -> anyhow::Result<String> {
-    let absolute = fs::canonicalize(path)
-        .with_context(|| format!("cannot find charm {path:?}; name its file, as in ./my.charm"))?;
-    Ok(absolute.display().to_string())
+fn deploy(session: &Session, wanted: Deploy) -> anyhow::Result<()> {
+    let unsupported = [
+        ("--channel", wanted.channel.is_some(), "there is no store to have channels"),
+        ("--revision", wanted.revision.is_some(), "there is no store to have revisions"),
+        ("--overlay", wanted.overlay.is_some(), "bundles are not supported"),
+        ("--dry-run", wanted.dry_run, "Juju has it for bundles, which are not supported"),
+    ];
+    if let Some((option, _, why)) = unsupported.iter().find(|(_, given, _)| *given) {
+        anyhow::bail!("cannot deploy with {option}: {why}");
+    }
+    if wanted.constraints.is_some() {
+        say("--constraints changes nothing here: machines have what this host has");
+    }
+    let packed = charm(&wanted.charm, false)?;
+    let request = Request::Deploy {
+        charm: packed.path()?,
+        name: wanted.name.clone(),
+        num_units: wanted.num_units,
+        config: options(&wanted.config, wanted.name.as_deref())?,
+        storage: sizes(&wanted.storage)?,
+        to: wanted.to,
+        bind: wanted.bind,
+        base: wanted.base,
+        force: wanted.force,
+    };
+    let done = session.ask(&request)?;
+    say(&format!("Deployed {} with {} unit(s).", done["application"].as_str().unwrap_or_default(), wanted.num_units));
+    Ok(())
+}
+
+/// Both ends of the relation with this number.
+fn ends_of(session: &Session, number: &str) -> anyhow::Result<(String, String)> {
+    let report = session.ask(&Request::Status)?;
+    let relation = report["integrations"].as_array().into_iter().flatten().find(|one| text(one, &["id"]) == number);
+    let relation = relation.with_context(|| {
+        format!("relation {number:?} not found; name both sides, or a number that show-unit shows as relation-id")
+    })?;
+    let end = |key: &str| relation[key].as_str().unwrap_or_default().to_owned();
+    Ok((end("provider"), end("requirer")))
+}
+
+/// Units whose hook has failed.
+fn failed_units(report: &Value) -> Vec<String> {
+    let apps = report["applications"].as_object().into_iter().flatten();
+    apps.flat_map(|(_, app)| app["units"].as_object().into_iter().flatten())
+        .flat_map(|(name, unit)| {
+            let below = unit["subordinates"].as_object().into_iter().flatten();
+            below.chain([(name, unit)])
+        })
+        .filter(|(_, unit)| unit["workload-status"]["current"] == "error")
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// A charm as the controller can read it.
+enum Packed {
+    Archive(PathBuf),
+    /// Packed here for this one command: a file without a name, so that nothing stays whatever happens.
+    Directory(fs::File),
+}
+
+impl Packed {
+    fn path(&self) -> anyhow::Result<String> {
+        match self {
+            Self::Archive(path) => Ok(path.to_str().context("cannot use a path that is no text")?.to_owned()),
+            Self::Directory(file) => Ok(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())),
+        }
+    }
+}
+
+/// Finds the charm that the command line names. As in Juju, `deploy` takes as a path only what looks like one.
+fn charm(path: &str, is_path: bool) -> anyhow::Result<Packed> {
+    if !is_path && !path.starts_with(['.', '/']) {
+        anyhow::bail!(
+            "juju-local runs local charms only, and {path:?} is a name; write the path of an archive or directory, as in ./{path}"
+        );
+    }
+    let found = fs::canonicalize(path).with_context(|| format!("cannot find charm {path:?}"))?;
+    if !found.is_dir() {
+        return Ok(Packed::Archive(found));
+    }
+    let file = tempfile::tempfile().context("cannot make a file to pack the charm in")?;
+    crate::charm_files::pack(&found, &file)?;
+    Ok(Packed::Directory(file))
 }
 
 /// `--config` as key=value or a YAML file, flat or with the application's name on top.

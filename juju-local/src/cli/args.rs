@@ -39,6 +39,11 @@ impl Output {
         self.format.unwrap_or(Format::Plain)
     }
 
+    /// The format that was asked for, if any was.
+    pub(super) fn given_format(&self) -> Option<Format> {
+        self.format
+    }
+
     /// Prints a value, with `table` for people.
     pub(super) fn write(&self, value: &Value, table: impl FnOnce() -> String) -> anyhow::Result<()> {
         self.text(&match self.format() {

@@ -12,7 +12,7 @@ use crate::controller::model_dir;
 
 #[derive(Debug, Args)]
 pub(super) struct DebugLog {
-    /// From the beginning, and end at its end
+    /// From the beginning
     #[arg(long)]
     replay: bool,
     /// Only these, as in unit-db-0, db/0 or unit-db-*
@@ -24,6 +24,9 @@ pub(super) struct DebugLog {
     /// Only these modules, as in unit.db/0.juju-log
     #[arg(long)]
     include_module: Vec<String>,
+    /// Not these modules
+    #[arg(long)]
+    exclude_module: Vec<String>,
     /// At least this level
     #[arg(short, long, default_value = "DEBUG")]
     level: String,
@@ -50,7 +53,8 @@ pub(super) fn debug_log(model: &str, options: &DebugLog) -> anyhow::Result<()> {
         .position(|level| *level == options.level.to_uppercase())
         .with_context(|| format!("cannot show level {:?}; use one of {}", options.level, LEVELS.join(", ")))?;
     let path = model_dir(model).join("debug.log");
-    let file = fs::File::open(&path).with_context(|| format!("cannot find a log of model {model:?}"))?;
+    let file = fs::File::open(&path)
+        .with_context(|| format!("cannot find a log of model {model:?}; see juju-local models"))?;
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     let mut filter = Filter { least, options, passing: false };
@@ -68,7 +72,7 @@ pub(super) fn debug_log(model: &str, options: &DebugLog) -> anyhow::Result<()> {
     }
     left = left.saturating_sub(shown.len().min(count));
     // Juju goes on showing what comes on a terminal; in a pipe it would never end.
-    let on_terminal = !options.replay && options.lines.is_none() && std::io::stdout().is_terminal();
+    let on_terminal = options.lines.is_none() && std::io::stdout().is_terminal();
     let follow = options.tail || (on_terminal && !options.no_tail);
     while follow && left > 0 {
         if whole_line(&mut reader, &mut line)? {
@@ -77,8 +81,10 @@ pub(super) fn debug_log(model: &str, options: &DebugLog) -> anyhow::Result<()> {
                 print(&text);
                 left -= 1;
             }
-        } else {
+        } else if path.exists() {
             std::thread::sleep(Duration::from_millis(200));
+        } else {
+            anyhow::bail!("model {model:?} is destroyed, and its log with it");
         }
     }
     Ok(())
@@ -109,6 +115,7 @@ impl Filter<'_> {
             self.passing = level >= self.least
                 && (self.options.include.is_empty() || named(&self.options.include))
                 && !named(&self.options.exclude)
+                && !self.options.exclude_module.iter().any(|m| module.starts_with(m.as_str()))
                 && (modules.is_empty() || modules.iter().any(|m| module.starts_with(m.as_str())));
         }
         self.passing
@@ -160,5 +167,6 @@ mod tests {
         check("x --include db/1 --include controller", "3 4");
         check("x --exclude unit-db-*", "4");
         check("x --include-module unit.db", "1 2 3");
+        check("x --exclude-module juju", "1 2 3");
     }
 }

@@ -8,12 +8,14 @@ mod args;
 mod client;
 mod config;
 mod fault;
+mod help;
 mod log;
 mod look;
 mod models;
 mod operations;
 mod query;
 mod secrets;
+mod shell;
 mod show;
 mod status;
 mod storage;
@@ -21,7 +23,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 use serde_json::Value;
 
 use crate::api::Request;
@@ -57,7 +59,9 @@ enum Command {
     Access(access::Access),
     #[command(flatten)]
     Models(models::Models),
-    /// Break something on purpose
+    #[command(flatten)]
+    Shell(shell::Shell),
+    /// Break something on purpose, and mend it
     #[command(subcommand)]
     Fault(fault::FaultCommand),
     /// The process behind a model
@@ -86,13 +90,27 @@ impl Session {
 
 /// Parses and runs; 2 for wrong usage, 1 for failure.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&help::grammar().get_matches()).unwrap_or_else(|why| why.exit());
     match command(cli) {
         Ok(code) => code,
         Err(why) => {
-            client::say(&format!("ERROR {why:#}"));
+            let why = format!("{why:#}");
+            client::say(&format!("ERROR {why}{}", remedy(&why)));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Where the right name stands, for those who have written a wrong one.
+fn remedy(why: &str) -> &'static str {
+    let what = why.split_whitespace().next().unwrap_or_default();
+    match what {
+        _ if !why.ends_with("not found") => "",
+        "application" | "unit" | "machine" => "; see juju-local status",
+        "relation" => "; see juju-local status --relations",
+        "secret" => "; see juju-local secrets",
+        "storage" => "; see juju-local storage",
+        _ => "",
     }
 }
 
@@ -103,12 +121,13 @@ fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Applications(command) => applications::run(&session, command)?,
         Command::Config(command) => config::run(&session, command)?,
         Command::Actions(command) => return actions::run(&session, command),
-        Command::Operations(command) => operations::run(&session, command)?,
+        Command::Operations(command) => return operations::run(&session, command),
         Command::Look(command) => return look::run(&session, command),
         Command::Secrets(command) => secrets::run(&session, command)?,
         Command::Storage(command) => storage::run(&session, command)?,
         Command::Access(command) => return access::run(&session, command),
         Command::Models(command) => models::run(&session, command)?,
+        Command::Shell(command) => shell::run(command)?,
         Command::Fault(command) => return fault::run(&session, command),
         Command::Controller { name } => crate::controller::run(&name)?,
     }
@@ -119,6 +138,13 @@ fn command(cli: Cli) -> anyhow::Result<ExitCode> {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn remedies() {
+        assert_eq!(remedy("unit \"db/9\" not found"), "; see juju-local status");
+        assert_eq!(remedy("cannot read file: not found"), "");
+        assert_eq!(remedy("unit \"db/9\" is busy"), "");
+    }
 
     #[test]
     fn grammar() {
@@ -137,6 +163,19 @@ mod tests {
             "fault slow db/0 --delay 100 --jitter 10 --loss 0.5",
             "fault fill db/0 data --leave 4096",
             "destroy-model test --no-prompt --destroy-storage --force",
+            "wait-for machine 0",
+            "wait-for model m --query x",
+            "exec --app db --format json -- ls",
+            "ssh db/leader -m other ls -l",
+            "ssh 0",
+            "scp -r a b db/0:/x",
+            "remove-relation 3",
+            "resolved --all --no-retry",
+            "model-config --reset a,b",
+            "config db --reset a,b --file x.yaml",
+            "status --format line -o x --no-color",
+            "show-unit db/0 --app --endpoint x --related-unit y/0",
+            "completion bash",
         ] {
             let words = ["juju-local"].into_iter().chain(line.split(' '));
             if let Err(why) = Cli::try_parse_from(words) {
@@ -146,6 +185,9 @@ mod tests {
         for line in [
             "run",
             "wait-for relation 0",
+            "resolved",
+            "resolved db/0 --all",
+            "exec --all --unit db/0 ls",
             "status --format xml",
             "run db/0 x --wait soon",
             "remove-unit",

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::Session;
 use super::args::{Output, Removal, confirm};
 use super::client::{ask, choose, connects, exists, models, print, say, start};
-use super::show::table;
+use super::show::{aligned, row, text};
 use crate::api::Request;
-use crate::controller::model_dir;
+use crate::controller::{is_stopped, model_dir};
 use crate::machine::{Containers, Machines as _, STATE_ROOT, check_host, remove_tree};
 
 #[derive(Debug, Subcommand)]
@@ -58,12 +58,44 @@ pub(super) fn run(session: &Session, command: Models) -> anyhow::Result<()> {
 }
 
 fn list(model: &str, output: &Output) -> anyhow::Result<()> {
-    let names = models();
-    let all: Vec<_> = names.iter().map(|name| json!({"name": name, "short-name": name})).collect();
-    output.write(&json!({"models": all, "current-model": model}), || {
-        let mut rows = vec![vec!["Model".to_owned()]];
-        rows.extend(names.into_iter().map(|name| vec![if name == model { format!("{name}*") } else { name }]));
-        table(&rows)
+    let mut all = Vec::new();
+    for name in models() {
+        // A model without a controller has no agents either: asking must not start them.
+        let report = if connects(&name) && !is_stopped(&name) { ask(&name, &Request::Status).ok() } else { None };
+        let status = if report.is_some() { "available" } else { "stopped" };
+        let count = |key: &str| report.as_ref().and_then(|report| report[key].as_object()).map(Map::len);
+        let apps = report.as_ref().and_then(|report| report["applications"].as_object());
+        let units = apps.map(|apps| apps.values().filter_map(|app| app["units"].as_object()).map(Map::len).sum());
+        let mut body = json!({"name": format!("admin/{name}"), "short-name": name, "model-type": "iaas",
+            "controller-name": "juju-local", "cloud": "localhost", "type": "juju-local", "life": "alive",
+            "status": {"current": status}});
+        if let Some(report) = &report {
+            body["model-uuid"] = report["model"]["uuid"].clone();
+            body["agent-version"] = report["model"]["version"].clone();
+        }
+        for (key, value) in [("machine-count", count("machines")), ("unit-count", units)] {
+            if let Some(value) = value {
+                body[key] = json!(value);
+            }
+        }
+        all.push(body);
+    }
+    let value = json!({"models": all, "current-model": model});
+    output.write(&value, || {
+        let mut rows = vec![row(["Model", "Cloud/Region", "Type", "Status", "Machines", "Units"])];
+        for one in &all {
+            let name = text(one, &["short-name"]);
+            let known = |key: &str| if one[key].is_null() { "-".to_owned() } else { text(one, &[key]) };
+            rows.push(vec![
+                if name == model { format!("{name}*") } else { name },
+                text(one, &["cloud"]),
+                text(one, &["type"]),
+                text(one, &["status", "current"]),
+                known("machine-count"),
+                known("unit-count"),
+            ]);
+        }
+        format!("Controller: juju-local\n\n{}", aligned(&rows, &[4, 5]))
     })
 }
 
@@ -136,11 +168,11 @@ fn purge_cache() -> anyhow::Result<()> {
 /// The default model needs no `add-model`; without any, most commands have nothing to say.
 pub(super) fn check_there(model: &str, request: &Request) -> anyhow::Result<()> {
     let makes_one = matches!(request, Request::Deploy { .. } | Request::ModelConfig { .. });
+    crate::machine::check_root()?;
     if exists(model) || (makes_one && model == "default") {
         return Ok(());
     }
     if model == "default" {
-        crate::machine::check_root()?;
         anyhow::bail!("there is no model yet; juju-local deploy makes one, and so does juju-local add-model NAME");
     }
     anyhow::bail!("model {model:?} not found; see juju-local models, or add it with juju-local add-model {model}")

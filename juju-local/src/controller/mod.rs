@@ -1,7 +1,9 @@
 //! One process a model: holds the state, runs a thread for each unit's agent, answers commands.
 
 mod faults;
+mod operations;
 mod requests;
+mod rollback;
 mod store;
 mod watch;
 
@@ -107,8 +109,12 @@ impl Controller {
     /// # Errors
     /// When the state cannot be read.
     pub fn open(model: &str, dir: &Path, machines: Arc<dyn Machines>) -> anyhow::Result<Arc<Self>> {
-        let store = store::Store::open(&dir.join("state.redb"))?;
-        let state = store.load()?.unwrap_or_else(|| State::new(model));
+        let file = dir.join("state.redb");
+        let lost = || {
+            format!("the state of model {model:?} cannot be used; juju-local destroy-model {model} removes the model")
+        };
+        let store = store::Store::open(&file).with_context(lost)?;
+        let state = store.load().with_context(lost)?.unwrap_or_else(|| State::new(model));
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("debug.log"))?;
         let world = World { state, execs: BTreeMap::new(), stopping: false, agents: BTreeSet::new() };
         Ok(Arc::new(Self {
@@ -170,9 +176,17 @@ impl Controller {
 
     /// Puts the state on disk.
     pub fn save(&self, world: &World) {
-        if let Err(why) = self.store.save(&world.state) {
+        if let Err(why) = self.try_save(world) {
             self.log("controller", "ERROR", "juju.controller", &format!("cannot save the model: {why:#}"));
         }
+    }
+
+    /// The same for those who can still take back what they did.
+    ///
+    /// # Errors
+    /// When the disk is full or broken.
+    pub fn try_save(&self, world: &World) -> anyhow::Result<()> {
+        self.store.save(&world.state)
     }
 
     /// One line of the debug log.

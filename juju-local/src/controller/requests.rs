@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
-use super::{Controller, faults};
+use super::rollback::provision;
+use super::{Controller, faults, operations};
 use crate::api::{Reply, Request};
 use crate::charm_files::{Archive, Charm};
 use crate::model::{Owner, Resolution, Secret, State, UnitName, view};
@@ -56,7 +57,8 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
     }
     match request {
         Request::Ping => Ok(json!({"pid": std::process::id()})),
-        Request::Deploy { charm, name, num_units, config, storage, to, bind } => {
+        Request::Deploy { charm, name, num_units, config, storage, to, bind, base, force } => {
+            check_deployable(controller, &charm, base.as_deref(), force, progress)?;
             deploy(controller, &charm, name, num_units, &config, &storage, to.as_deref(), &bind, progress)
         }
         Request::AddUnit { application, num_units, to } => {
@@ -111,25 +113,10 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
         Request::SetConfig { application, set, reset } => {
             commit(controller, |state| state.set_config(&application, &set, &reset)).map(|()| Value::Null)
         }
-        Request::Run { units, action, params } => {
-            let now = controller.now();
-            let mut names = Vec::new();
-            for unit in units {
-                names.push(unit_or_leader(controller, unit)?);
-            }
-            let params = Value::Object(params.into_iter().collect());
-            let ids = commit(controller, |state| {
-                names.iter().map(|unit| state.enqueue(unit, &action, &params, now)).collect::<Result<Vec<_>, _>>()
-            })?;
-            Ok(json!(ids))
-        }
-        Request::Task { id } => controller.read(|state| match state.tasks.get(&id) {
-            Some(_) => Ok(view::task(state, id)),
-            None => anyhow::bail!("operation {:?} not found", id.to_string()),
-        }),
-        Request::Tasks => {
-            Ok(controller.read(|state| Value::Array(state.tasks.keys().map(|id| view::task(state, *id)).collect())))
-        }
+        Request::Run { units, action, params } => operations::run(controller, units, &action, params),
+        Request::Task { id } => controller.read(|state| operations::task(state, id)),
+        Request::Operation { id } => controller.read(|state| operations::operation(state, id)),
+        Request::Operations => Ok(controller.read(operations::all)),
         Request::CancelTask { id } => {
             let running = controller.change(|state| {
                 let task = state.tasks.get_mut(&id)?;
@@ -158,7 +145,9 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
                     .collect::<Map<_, _>>()
             ))
         }),
-        Request::Status => Ok(controller.read(view::status)),
+        Request::Status => {
+            Ok(controller.read(|state| view::status(state, &crate::machine::host_base(), controller.now())))
+        }
         Request::ShowUnit { unit } => {
             let unit = name(unit)?;
             controller.read(|state| state.unit(&unit).map(|_| view::unit(state, &unit))).map_err(Into::into)
@@ -217,7 +206,7 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             Ok(Value::Null)
         }
         Request::Storage => Ok(controller.read(view::storage)),
-        Request::Exec { units, application, command } => exec(controller, units, application.as_deref(), &command),
+        Request::Exec { units, applications, command } => exec(controller, units, &applications, &command),
         Request::Resolved { unit, no_retry } => {
             let unit = name(unit)?;
             commit(controller, |state| {
@@ -229,7 +218,7 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
                 Ok::<_, crate::model::ModelError>(Value::Null)
             })
         }
-        Request::ModelConfig { set } => {
+        Request::ModelConfig { set, reset } => {
             const KNOWN: [&str; 5] = [
                 "agent-version",
                 "update-status-hook-interval",
@@ -237,7 +226,7 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
                 "peer-application-echo",
                 "first-address-host",
             ];
-            if let Some(unknown) = set.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+            if let Some(unknown) = set.keys().chain(&reset).find(|key| !KNOWN.contains(&key.as_str())) {
                 anyhow::bail!("unknown model setting {unknown:?}; known: {}", KNOWN.join(", "));
             }
             if let Some(version) = set.get("agent-version") {
@@ -248,18 +237,28 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
             }
             commit(controller, |state| {
                 state.config.extend(set.clone());
-                Ok::<_, crate::model::ModelError>(json!(
-                    KNOWN.iter().map(|key| ((*key).to_owned(), json!(state.setting(key)))).collect::<Map<_, _>>()
-                ))
+                state.config.retain(|key, _| !reset.contains(key));
+                Ok::<_, crate::model::ModelError>(view::settings(state, &KNOWN))
             })
         }
         Request::Integrate { a, b } => commit(controller, |state| state.integrate(&a, &b)).map(|id| json!(id)),
         Request::RemoveRelation { a, b } => {
             commit(controller, |state| state.remove_relation(&a, &b)).map(|()| Value::Null)
         }
+        Request::Expose { application, exposed } => commit(controller, |state| {
+            state.application(&application)?;
+            state.applications.entry(application).and_modify(|app| app.exposed = exposed);
+            Ok::<_, crate::model::ModelError>(Value::Null)
+        }),
         Request::Machine { unit } => {
-            let unit = unit_or_leader(controller, unit)?;
-            let machine = controller.read(|state| state.unit(&unit).map(|u| u.machine))?;
+            let machine = match unit.parse() {
+                Ok(id) if controller.read(|state| state.machines.contains_key(&id)) => id,
+                Ok(id) => anyhow::bail!("machine {id} not found; see juju-local machines"),
+                Err(_) => {
+                    let unit = unit_or_leader(controller, unit)?;
+                    controller.read(|state| state.unit(&unit).map(|u| u.machine))?
+                }
+            };
             Ok(json!({"machine": machine, "leader": controller.machines.leader(machine)}))
         }
         Request::Fault(fault) => faults::apply(controller, fault),
@@ -309,18 +308,50 @@ fn find_secret(state: &State, id: &str) -> anyhow::Result<String> {
 }
 
 /// Changes the model and saves it; a refused change leaves everything as it was.
-fn commit<T, E: Into<anyhow::Error>>(
+pub(super) fn commit<T, E: Into<anyhow::Error>>(
     controller: &Controller,
     change: impl FnOnce(&mut State) -> Result<T, E>,
 ) -> anyhow::Result<T> {
     let mut world = controller.lock();
     let mut next = world.state.clone();
     let result = change(&mut next).map_err(Into::into)?;
-    world.state = next;
-    controller.save(&world);
+    // What is not on disk is not done: the next controller would not know of it.
+    let before = std::mem::replace(&mut world.state, next);
+    if let Err(why) = controller.try_save(&world) {
+        world.state = before;
+        return Err(why.context(format!("cannot save the model in {}", controller.dir.display())));
+    }
     drop(world);
     controller.wake();
     Ok(result)
+}
+
+/// What Juju refuses to deploy unless it is forced to, and what a charm asks for that machines here do not get.
+fn check_deployable(
+    controller: &Controller,
+    path: &str,
+    base: Option<&str>,
+    force: bool,
+    progress: &(dyn Fn(&str) + Sync),
+) -> anyhow::Result<()> {
+    let mut archive = Archive::open(Path::new(path))?;
+    let charm = Charm::read(&mut archive, &controller.read(|state| state.setting("agent-version")))?;
+    let host = crate::machine::host_base();
+    if let Some(base) = base {
+        charm.check_base(base, force)?;
+        if base != host {
+            progress(&format!("machines run {host}, the release of this host, and not {base}"));
+        }
+    }
+    if archive.cannot_dispatch() {
+        progress(
+            "dispatch cannot be run (its mode lacks x): every hook will fail; set the mode and pack the charm again",
+        );
+    }
+    if crate::charm_files::check_profile(&mut archive, force)? {
+        progress("lxd-profile.yaml is not applied: machines of juju-local are no LXD containers");
+    }
+    Ok(())
 }
 
 /// Reads a charm and keeps its archive in the model's directory.
@@ -329,7 +360,11 @@ fn keep_charm(controller: &Controller, path: &str) -> anyhow::Result<(Charm, Str
     let version = controller.read(|state| state.setting("agent-version"));
     let charm = Charm::read(&mut Archive::open(path)?, &version)?;
     let file = format!("{}-{}.charm", charm.name, crate::model::random_hex(8));
-    std::fs::copy(path, controller.dir.join("charms").join(&file)).context("cannot keep the charm's archive")?;
+    let kept = controller.dir.join("charms").join(&file);
+    if let Err(why) = std::fs::copy(path, &kept) {
+        let _ = std::fs::remove_file(&kept);
+        return Err(why).with_context(|| format!("cannot keep the charm's archive in {}", kept.display()));
+    }
     Ok((charm, file))
 }
 
@@ -345,6 +380,7 @@ fn deploy(
     bind: &str,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Value> {
+    crate::machine::check_room(num_units)?;
     let (read, file) = keep_charm(controller, charm)?;
     let name = name.unwrap_or_else(|| read.name.clone());
     let now = controller.now();
@@ -369,6 +405,7 @@ fn add_units(
     to: Option<&str>,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Value> {
+    crate::machine::check_room(count)?;
     let now = controller.now();
     let to = machine(to)?;
     if to.is_some()
@@ -382,22 +419,10 @@ fn add_units(
     Ok(json!({"units": units}))
 }
 
-fn provision(controller: &Arc<Controller>, units: &[UnitName], progress: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
-    let results: Vec<anyhow::Result<()>> = std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            units.iter().map(|unit| scope.spawn(move || controller.provision(unit, progress))).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|_| Err(anyhow::anyhow!("cannot make a machine: internal error"))))
-            .collect()
-    });
-    results.into_iter().collect()
-}
-
-fn exec(controller: &Arc<Controller>, units: Vec<String>, app: Option<&str>, command: &str) -> anyhow::Result<Value> {
+fn exec(controller: &Arc<Controller>, units: Vec<String>, apps: &[String], command: &str) -> anyhow::Result<Value> {
     let mut names =
         units.into_iter().map(|unit| unit_or_leader(controller, unit)).collect::<anyhow::Result<Vec<_>>>()?;
-    if let Some(app) = app {
+    for app in apps {
         names.extend(controller.read(|state| {
             state.application(app).map(|_| state.units_of(app).map(|(n, _)| n.clone()).collect::<Vec<_>>())
         })?);
@@ -408,6 +433,7 @@ fn exec(controller: &Arc<Controller>, units: Vec<String>, app: Option<&str>, com
     for unit in &names {
         controller.read(|state| state.unit(unit).map(|_| ()))?;
     }
+    let begun = controller.now();
     let waiting: Vec<_> = names
         .into_iter()
         .map(|unit| {
@@ -416,13 +442,12 @@ fn exec(controller: &Arc<Controller>, units: Vec<String>, app: Option<&str>, com
             (unit, result)
         })
         .collect();
-    let mut results = Map::new();
+    let mut results = Vec::new();
     for (unit, result) in waiting {
         let result = result.recv().map_err(|_| anyhow::anyhow!("unit {unit} went away before it ran the command"))?;
-        results.insert(
-            unit.to_string(),
-            json!({"return-code": result.code, "stdout": result.stdout, "stderr": result.stderr}),
-        );
+        results.push((unit, json!({"return-code": result.code, "stdout": result.stdout, "stderr": result.stderr})));
     }
-    Ok(Value::Object(results))
+    commit(controller, |state| {
+        Ok::<_, anyhow::Error>(operations::executed(state, command, results, begun, controller.now()))
+    })
 }

@@ -16,9 +16,11 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        let database =
-            Database::create(path).with_context(|| format!("cannot open the model's state {}", path.display()))?;
-        Ok(Self { database })
+        let what = || format!("cannot open {}", path.display());
+        // A file that is no store at all makes the store panic.
+        let opened = std::panic::catch_unwind(|| Database::create(path));
+        let opened = opened.map_err(|_| anyhow::anyhow!("the file is damaged")).with_context(what)?;
+        Ok(Self { database: opened.with_context(what)? })
     }
 
     pub(super) fn load(&self) -> anyhow::Result<Option<State>> {

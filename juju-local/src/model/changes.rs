@@ -104,6 +104,7 @@ impl State {
                 leader_settings: BTreeMap::new(),
                 life: Life::Alive,
                 bindings: BTreeMap::new(),
+                exposed: false,
             },
         );
         for (endpoint, interface) in peers {
@@ -454,6 +455,7 @@ impl State {
             id,
             super::Task {
                 unit: unit.clone(),
+                operation: 0,
                 action: action.to_owned(),
                 params,
                 status: "pending".to_owned(),

@@ -119,6 +119,8 @@ pub struct Application {
     /// Endpoints, and the network space that each is bound to; an empty name stands for all others.
     #[serde(default)]
     pub bindings: BTreeMap<String, String>,
+    #[serde(default)]
+    pub exposed: bool,
 }
 
 /// The default network space, and the other one. Every machine is on both, with the same last numbers.
@@ -302,6 +304,9 @@ pub struct Storage {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
     pub unit: UnitName,
+    /// The operation it belongs to: one command, on one or more units.
+    #[serde(default)]
+    pub operation: u32,
     pub action: String,
     pub params: Value,
     /// pending, running, completed, failed, cancelled, aborted.
