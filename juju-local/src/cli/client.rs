@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::api::{Reply, Request};
 use crate::controller::{STOPPED, is_stopped, model_dir};
-use crate::machine::{STATE_ROOT, check_host};
+use crate::machine::{STATE_ROOT, check_host, check_room};
 
 /// One line for people, on standard error.
 pub(super) fn say(text: &str) {
@@ -85,6 +85,10 @@ pub(super) fn start(model: &str) -> anyhow::Result<()> {
         );
     }
     let dir = model_dir(model);
+    if !dir.exists() {
+        // The state, its journal and the log.
+        check_room("a model", 16)?;
+    }
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("controller.log"))?;
     let program = std::env::current_exe().context("cannot find this program")?;

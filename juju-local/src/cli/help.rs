@@ -3,6 +3,7 @@
 use clap::CommandFactory as _;
 
 use super::Cli;
+use super::show::table;
 
 /// A command, examples of it, and commands that belong to it.
 const EXAMPLES: &[(&str, &[&str], &[&str])] = &[
@@ -131,7 +132,21 @@ pub(super) fn grammar() -> clap::Command {
         }
         command = command.mut_subcommand(name, |command| command.after_help(text));
     }
-    command
+    let list = format!("Commands:\n{}", commands(&command));
+    command.mut_subcommand("commands", |command| command.after_help(list))
+}
+
+/// Every command with its summary.
+pub(super) fn commands(grammar: &clap::Command) -> String {
+    let shown = grammar.get_subcommands().filter(|command| !command.is_hide_set());
+    let mut rows: Vec<Vec<String>> = shown
+        .map(|command| {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            vec![command.get_name().to_owned(), about]
+        })
+        .collect();
+    rows.sort();
+    table(&rows)
 }
 
 #[cfg(test)]

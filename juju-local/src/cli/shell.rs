@@ -7,8 +7,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use super::client::print;
-use super::help::grammar;
-use super::show::table;
+use super::help::{commands, grammar};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Shell {
@@ -41,21 +40,8 @@ pub(super) fn run(command: Shell) -> anyhow::Result<()> {
             clap_mangen::generate_to(grammar(), &dir)
                 .with_context(|| format!("cannot write manual pages to {}", dir.display()))?;
         }
-        Shell::Commands => print(&commands()),
+        Shell::Commands => print(&commands(&grammar())),
         Shell::Version => print(env!("CARGO_PKG_VERSION")),
     }
     Ok(())
-}
-
-fn commands() -> String {
-    let mut rows: Vec<Vec<String>> = grammar()
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set())
-        .map(|command| {
-            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-            vec![command.get_name().to_owned(), about]
-        })
-        .collect();
-    rows.sort();
-    table(&rows)
 }

@@ -235,6 +235,9 @@ fn handle(controller: &Arc<Controller>, request: Request, progress: &(dyn Fn(&st
                     anyhow::bail!("agent-version {version:?} is not 2.9.x, 3.x or 4.x");
                 }
             }
+            if set.is_empty() && reset.is_empty() {
+                return Ok(controller.read(|state| view::settings(state, &KNOWN)));
+            }
             commit(controller, |state| {
                 state.config.extend(set.clone());
                 state.config.retain(|key, _| !reset.contains(key));
@@ -380,7 +383,7 @@ fn deploy(
     bind: &str,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Value> {
-    crate::machine::check_room(num_units)?;
+    crate::machine::check_room_for(num_units)?;
     let (read, file) = keep_charm(controller, charm)?;
     let name = name.unwrap_or_else(|| read.name.clone());
     let now = controller.now();
@@ -405,7 +408,7 @@ fn add_units(
     to: Option<&str>,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Value> {
-    crate::machine::check_room(count)?;
+    crate::machine::check_room_for(count)?;
     let now = controller.now();
     let to = machine(to)?;
     if to.is_some()
@@ -445,7 +448,13 @@ fn exec(controller: &Arc<Controller>, units: Vec<String>, apps: &[String], comma
     let mut results = Vec::new();
     for (unit, result) in waiting {
         let result = result.recv().map_err(|_| anyhow::anyhow!("unit {unit} went away before it ran the command"))?;
-        results.push((unit, json!({"return-code": result.code, "stdout": result.stdout, "stderr": result.stderr})));
+        let mut said = json!({"return-code": result.code});
+        for (stream, text) in [("stdout", result.stdout), ("stderr", result.stderr)] {
+            if !text.is_empty() {
+                said[stream] = json!(text);
+            }
+        }
+        results.push((unit, said));
     }
     commit(controller, |state| {
         Ok::<_, anyhow::Error>(operations::executed(state, command, results, begun, controller.now()))

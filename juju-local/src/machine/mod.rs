@@ -188,15 +188,22 @@ const ROOM_FOR_ONE_MIB: u64 = 200;
 ///
 /// # Errors
 /// When there is not.
-pub(crate) fn check_room(machines: u32) -> anyhow::Result<()> {
+pub(crate) fn check_room_for(machines: u32) -> anyhow::Result<()> {
+    check_room(&format!("{machines} machine(s)"), u64::from(machines) * ROOM_FOR_ONE_MIB)
+}
+
+/// Checks that there is so much room for what is to be made.
+///
+/// # Errors
+/// When there is not.
+pub(crate) fn check_room(what: &str, needed_mib: u64) -> anyhow::Result<()> {
     let Ok(stat) = rustix::fs::statvfs(STATE_ROOT) else {
         return Ok(());
     };
-    let free = (stat.f_bavail * stat.f_frsize) >> 20;
-    let needed = u64::from(machines) * ROOM_FOR_ONE_MIB;
-    if free < needed {
+    let free_mib = (stat.f_bavail * stat.f_frsize) >> 20;
+    if free_mib < needed_mib {
         anyhow::bail!(
-            "cannot make {machines} machine(s): they need {needed} MiB in {STATE_ROOT}, whose disk has {free} MiB left; free some"
+            "cannot make {what}: {needed_mib} MiB are needed in {STATE_ROOT}, whose disk has {free_mib} MiB left; free some"
         );
     }
     Ok(())
