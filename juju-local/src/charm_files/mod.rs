@@ -126,7 +126,12 @@ fn plain(value: &Value) -> String {
 }
 
 fn yaml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, CharmError> {
-    serde_yaml::from_str(text).map_err(|why| CharmError(format!("cannot read {file}: {why}")))
+    serde_yaml::from_str(text).map_err(|why| {
+        // Below its first line it draws a picture of the place.
+        let why = why.to_string();
+        let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        CharmError(format!("cannot read {file}: {why}"))
+    })
 }
 
 #[cfg(test)]

@@ -134,9 +134,15 @@ pub(super) fn pairs(words: &[String]) -> anyhow::Result<BTreeMap<String, String>
         .collect()
 }
 
+/// What Juju takes of a file of options at most.
+const OPTION_FILE_BYTES_MAX: usize = 5 << 20;
+
 /// A YAML map's values as texts; with an application's name, what stands below it where the file has several.
 pub(super) fn option_file(path: &str, application: Option<&str>) -> anyhow::Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read options file {path}"))?;
+    if text.len() > OPTION_FILE_BYTES_MAX {
+        anyhow::bail!("cannot use options file {path}: size of option file is larger than 5M");
+    }
     let mut map: BTreeMap<String, Value> =
         serde_yaml::from_str(&text).with_context(|| format!("cannot read options file {path}"))?;
     if let Some(application) = application {
