@@ -12,23 +12,7 @@ use serde_json::Value;
 #[serde(rename_all = "kebab-case", tag = "request")]
 pub enum Request {
     Ping,
-    Deploy {
-        charm: String,
-        name: Option<String>,
-        num_units: u32,
-        config: BTreeMap<String, String>,
-        storage: BTreeMap<String, String>,
-        to: Option<String>,
-        #[serde(default)]
-        bind: String,
-        /// Paths by resource.
-        #[serde(default)]
-        resources: BTreeMap<String, String>,
-        #[serde(default)]
-        attach_storage: Vec<String>,
-        #[serde(default)]
-        trust: bool,
-    },
+    Deploy(Deployment),
     Refresh {
         application: String,
         charm: String,
@@ -89,7 +73,10 @@ pub enum Request {
     Task {
         id: u32,
     },
-    Tasks,
+    Operation {
+        id: u32,
+    },
+    Operations,
     CancelTask {
         id: u32,
     },
@@ -135,7 +122,7 @@ pub enum Request {
     Storage,
     Exec {
         units: Vec<String>,
-        application: Option<String>,
+        applications: Vec<String>,
         command: String,
     },
     Resolved {
@@ -144,6 +131,13 @@ pub enum Request {
     },
     ModelConfig {
         set: BTreeMap<String, String>,
+        #[serde(default)]
+        reset: Vec<String>,
+    },
+    /// Records who may reach an application; nothing here keeps anybody out.
+    Expose {
+        application: String,
+        exposed: bool,
     },
     Integrate {
         a: String,
@@ -167,6 +161,31 @@ pub enum Request {
     Stop {
         on_purpose: bool,
     },
+}
+
+/// A charm that becomes an application, and how.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deployment {
+    pub charm: String,
+    pub name: Option<String>,
+    pub num_units: u32,
+    pub config: BTreeMap<String, String>,
+    pub storage: BTreeMap<String, String>,
+    pub to: Option<String>,
+    #[serde(default)]
+    pub bind: String,
+    /// Paths by resource.
+    #[serde(default)]
+    pub resources: BTreeMap<String, String>,
+    #[serde(default)]
+    pub attach_storage: Vec<String>,
+    #[serde(default)]
+    pub trust: bool,
+    #[serde(default)]
+    pub base: Option<String>,
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// What is done to storage.

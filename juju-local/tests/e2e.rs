@@ -2,6 +2,8 @@
 //! without `RUN_E2E=1`.
 #![allow(clippy::unwrap_used, clippy::allow_attributes, reason = "a test that panics has failed, which is its purpose")]
 
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
 #[path = "e2e/faults.rs"]
 mod faults;
 #[path = "support/leftovers.rs"]
@@ -268,6 +270,21 @@ fn faults_break_and_mend() {
     model.run(&["fault", "cut", "small/0"]).unwrap();
     model.run(&["fault", "fill", "small/0", "data"]).unwrap();
     model.run(&["fault", "power-off", "small/1"]).unwrap();
+    let subnet = model.subnet();
+    model.run(&["destroy-model", "--no-prompt"]).unwrap();
+    nothing_is_left(&model.name, &subnet);
+}
+
+#[test]
+fn bad_input_is_refused_and_leaves_nothing() {
+    let Some(_alone) = alone() else { return };
+    let model = Model::new();
+    bad_input::bad_charms_are_refused(&model);
+    bad_input::bad_names_are_refused(&model);
+    model.run(&["deploy", "./small.charm"]).unwrap();
+    model.wait(1);
+    bad_input::interrupted_commands_end(&model);
+    bad_input::bad_states_can_be_removed(&model);
     let subnet = model.subnet();
     model.run(&["destroy-model", "--no-prompt"]).unwrap();
     nothing_is_left(&model.name, &subnet);

@@ -131,6 +131,10 @@ impl Model {
     /// Runs a command of `juju` on this model.
     pub(crate) fn attempt(&self, words: &[&str]) -> Said {
         let mut all = vec![words[0], "--model", &self.name];
+        if words[0] == "run" {
+            // Juju gives up after a minute, and backups may take longer.
+            all.push("--wait=400s");
+        }
         all.extend(&words[1..]);
         self.call(&all)
     }

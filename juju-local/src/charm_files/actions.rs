@@ -33,6 +33,7 @@ pub(super) fn read(archive: &mut Archive) -> Result<BTreeMap<String, ActionSpec>
         if !fine || name == "juju" || name.starts_with("juju-") {
             return Err(CharmError(format!("actions.yaml: {name:?} is not a permitted action name")));
         }
+        check(&name, &body)?;
         let field = |key: &str| body.get(key).cloned().unwrap_or(Value::Null);
         let mut schema = serde_json::Map::new();
         schema.insert("type".to_owned(), "object".into());
@@ -60,6 +61,32 @@ pub(super) fn read(archive: &mut Archive) -> Result<BTreeMap<String, ActionSpec>
     Ok(read)
 }
 
+/// Checks the kinds of what stands in an action.
+fn check(name: &str, body: &Value) -> Result<(), CharmError> {
+    let wrong = |why: &str| Err(CharmError(format!("actions.yaml: {name}: {why}")));
+    let absent = |key: &str| body.get(key).is_none_or(Value::is_null);
+    let texts = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
+    match body {
+        Value::Null | Value::Object(_) => {}
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => return wrong("it is not a map"),
+    }
+    if !absent("params") && !body["params"].is_object() {
+        return wrong("params is not a map of parameters");
+    }
+    if !absent("required") && !texts(&body["required"]) {
+        return wrong("required is not a list of parameters' names");
+    }
+    if !absent("parallel") && !body["parallel"].is_boolean() {
+        return wrong("parallel is not true or false");
+    }
+    for key in ["description", "execution-group"] {
+        if !absent(key) && !body[key].is_string() {
+            return wrong(&format!("{key} is not a text"));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::charm_files::tests::check;
@@ -69,6 +96,17 @@ mod tests {
     fn actions() {
         let actions = |text: &str, expected: Expect| check(&[&format!("actions.yaml 644 {text}")], expected);
         actions("{backup: , restore: {params: }}", expect![[r#"db ["ubuntu@24.04/stable"] {}"#]]);
+        actions("{backup: [x]}", expect!["actions.yaml: backup: it is not a map"]);
+        actions("{backup: {params: [x]}}", expect!["actions.yaml: backup: params is not a map of parameters"]);
+        actions(
+            "{backup: {required: x}}",
+            expect!["actions.yaml: backup: required is not a list of parameters' names"],
+        );
+        actions("{backup: {parallel: often}}", expect!["actions.yaml: backup: parallel is not true or false"]);
+        actions(
+            "{a: {params: {x: {anyOf: [{$ref: y}]}}}}",
+            expect!["actions.yaml: a: cannot use $ref in properties.x.anyOf: Juju refuses it"],
+        );
         actions("{juju-run: {}}", expect![[r#"actions.yaml: "juju-run" is not a permitted action name"#]]);
         actions(
             "{a: {params: {x: {$ref: y}}}}",

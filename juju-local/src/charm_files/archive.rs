@@ -60,6 +60,11 @@ impl Archive {
                 if !stays_inside(Path::new(&target), depth) {
                     return Err(CharmError(format!("symlink {name:?} leads out of scope; point it inside the charm")));
                 }
+            } else {
+                // Read to its end, where its checksum is: the units would find out one by one.
+                std::io::copy(&mut entry, &mut std::io::sink()).map_err(|why| {
+                    CharmError(format!("archive entry {name:?} is damaged ({why}); pack the charm again"))
+                })?;
             }
         }
         Ok(())
@@ -76,6 +81,19 @@ impl Archive {
         let mut text = String::new();
         entry.read_to_string(&mut text).map_err(|why| CharmError(format!("cannot read {name}: {why}")))?;
         Ok(Some(text))
+    }
+
+    /// Where a file lies that should lie at the root.
+    pub(super) fn elsewhere(&self, name: &str) -> Option<String> {
+        let end = format!("/{name}");
+        self.zip.file_names().flatten().find(|path| path.ends_with(&end)).map(|path| path.to_string())
+    }
+
+    /// Whether there is a dispatch that cannot be run: every hook will fail, with Juju too.
+    pub fn cannot_dispatch(&mut self) -> bool {
+        self.zip
+            .by_name("dispatch")
+            .is_ok_and(|entry| !entry.is_symlink() && entry.unix_mode().is_none_or(|mode| mode & 0o111 == 0))
     }
 
     /// Whether Juju would find anything to run.
@@ -125,6 +143,8 @@ pub fn expand(archive: &Path, dir: &Path) -> Result<(), CharmError> {
     let list = dir.with_file_name(LIST);
     let before: BTreeSet<String> =
         fs::read_to_string(&list).unwrap_or_default().lines().map(ToOwned::to_owned).collect();
+    let metadata = opened.text("metadata.yaml")?.and_then(|text| super::yaml("metadata.yaml", &text).ok());
+    let hooks = super::rules::hook_names(&metadata.unwrap_or_default());
     let mut now = BTreeSet::new();
     for index in 0..opened.zip.len() {
         let mut entry = opened.zip.by_index(index).map_err(|why| broken("an entry", &why))?;
@@ -145,7 +165,7 @@ pub fn expand(archive: &Path, dir: &Path) -> Result<(), CharmError> {
             std::os::unix::fs::symlink(target, &path).map_err(|why| broken(&name, &why))?;
         } else {
             let mode = entry.unix_mode().unwrap_or(0o644) & 0o777;
-            let hook = name.strip_prefix("hooks/").is_some_and(|rest| !rest.contains('/'));
+            let hook = name.strip_prefix("hooks/").is_some_and(|rest| hooks.contains(rest));
             let mode = if hook { mode | 0o100 } else { mode };
             let mut file = fs::OpenOptions::new()
                 .write(true)
@@ -282,6 +302,7 @@ pub(super) mod tests {
             &[
                 "dispatch 755 one",
                 "hooks/install 644 i",
+                "hooks/helper 644 h",
                 "hooks/start -> ../dispatch",
                 "lib/",
                 "lib/a 600 a",
@@ -290,6 +311,7 @@ pub(super) mod tests {
             expect![[r"
                 dispatch 755 one
                 hooks/
+                hooks/helper 644 h
                 hooks/install 744 i
                 hooks/start -> ../dispatch
                 lib/

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{CharmError, numbers};
+use super::{CharmError, numbers, plain};
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StorageSpec {
@@ -54,9 +54,6 @@ pub(super) struct Metadata {
     pub(super) resources: BTreeMap<String, ResourceText>,
     #[serde(default)]
     pub(super) assumes: Vec<Value>,
-    #[serde(default)]
-    pub(super) containers: BTreeMap<String, Value>,
-    pub(super) series: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -161,12 +158,11 @@ pub(super) fn storage(texts: BTreeMap<String, StorageText>) -> Result<BTreeMap<S
         }
         let (minimum_count, maximum_count) = match &text.multiple {
             None => (1, Some(1)),
-            Some(Value::Object(m)) => m.get("range").map_or((1, None), |r| {
-                let range = r.as_str().map_or_else(|| r.to_string(), ToOwned::to_owned);
-                count_range(&range)
-            }),
-            Some(_) => {
-                return Err(CharmError(format!("metadata.yaml: storage {store}: multiple must be a map with range")));
+            Some(multiple) => {
+                let range = &multiple["range"];
+                count_range(&plain(range)).ok_or_else(|| {
+                    CharmError(format!("metadata.yaml: storage {store}: range {range} is none; write 2, 0-3, 1+ or 1-"))
+                })?
             }
         };
         read.insert(
@@ -174,7 +170,7 @@ pub(super) fn storage(texts: BTreeMap<String, StorageText>) -> Result<BTreeMap<S
             StorageSpec {
                 kind: text.kind,
                 location: text.location.unwrap_or_default(),
-                minimum_size: text.minimum_size.map(|s| s.as_str().map_or_else(|| s.to_string(), ToOwned::to_owned)),
+                minimum_size: text.minimum_size.as_ref().map(plain),
                 minimum_count,
                 maximum_count,
                 multiple: text.multiple.is_some(),
@@ -184,10 +180,16 @@ pub(super) fn storage(texts: BTreeMap<String, StorageText>) -> Result<BTreeMap<S
     Ok(read)
 }
 
-/// `2`, `1-3`, `1+` and `1-`: how many at least, and at most.
-fn count_range(range: &str) -> (u32, Option<u32>) {
-    let (least, most) = range.split_once(['-', '+']).unwrap_or((range, range));
-    (least.trim().parse().unwrap_or(0), most.trim().parse().ok())
+/// `2`, `0-3`, `1+` and `1-`: how many at least, and at most; nothing of what is no range.
+fn count_range(text: &str) -> Option<(u32, Option<u32>)> {
+    let number = |text: &str| text.trim().parse::<u32>().ok();
+    let (least, most) = match text.split_once(['-', '+']) {
+        None => (number(text)?, Some(number(text)?)),
+        Some((least, "")) => (number(least)?, None),
+        Some((least, most)) if text.contains('-') => (number(least)?, Some(number(most)?)),
+        Some(_) => return None,
+    };
+    most.is_none_or(|most| most > 0 && least <= most).then_some((least, most))
 }
 
 /// What endpoints say beside their interfaces: how many relations they take at most, and which stay on one machine.
@@ -233,11 +235,6 @@ pub(super) fn endpoints(
                 Value::Object(map) => map.get("interface").and_then(Value::as_str).map(ToOwned::to_owned),
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
             };
-            if name == "juju" || name.starts_with("juju-") && role != "requires" {
-                return Err(CharmError(format!(
-                    "metadata.yaml: {role}: endpoint name {name:?} is reserved; rename it"
-                )));
-            }
             if role != "requires"
                 && interface.as_ref().is_some_and(|i| i == "juju" || i.starts_with("juju-"))
             {

@@ -1,10 +1,12 @@
 //! What a `.charm` file says, read strictly, because Juju does: `metadata`, `config` and `actions` know the files of
-//! these names, `archive` the zip around them, `schema` an action's parameters. Here they become one charm.
+//! these names, `rules` what holds for all of them, `archive` the zip around them, `pack` makes one, `schema` an action's parameters. Here they become one charm.
 
 mod actions;
 mod archive;
 mod config;
 mod metadata;
+mod pack;
+mod rules;
 mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,8 @@ pub use actions::ActionSpec;
 pub use archive::{Archive, expand};
 pub use config::ConfigOption;
 pub use metadata::{ResourceSpec, StorageSpec};
+pub use pack::pack;
+pub use rules::check_profile;
 pub use schema::validate_params;
 
 /// Why an archive is no charm: the file, what is wrong, and the remedy.
@@ -54,24 +58,26 @@ impl Charm {
     /// The first thing that Juju would refuse.
     pub fn read(archive: &mut Archive, agent_version: &str) -> Result<Self, CharmError> {
         let metadata = archive.text("metadata.yaml")?.ok_or_else(|| {
-            CharmError(
-                "cannot read the charm: metadata.yaml is missing at the archive's root; pack it again".to_owned(),
-            )
+            let remedy = match archive.elsewhere("metadata.yaml") {
+                Some(found) => format!("it is at {found}: pack what is in that directory, not the directory"),
+                None => "pack it again".to_owned(),
+            };
+            CharmError(format!("cannot read the charm: metadata.yaml is missing at the archive's root; {remedy}"))
         })?;
+        let raw: Value = yaml("metadata.yaml", &metadata)?;
         let metadata: metadata::Metadata = yaml("metadata.yaml", &metadata)?;
         let (name, summary) = metadata.name_and_summary()?;
         if !archive.has_hooks() {
             return Err(CharmError(format!("invalid charm {name:?}: has no hooks nor dispatch file")));
         }
         let manifest = archive.text("manifest.yaml")?;
-        let manifest: Option<ManifestText> = manifest.map(|text| yaml("manifest.yaml", &text)).transpose()?;
-        if manifest.is_none() && (!metadata.assumes.is_empty() || !metadata.containers.is_empty()) {
-            return Err(CharmError(
-                "manifest.yaml is missing, which assumes and containers need; pack the charm again".to_owned(),
-            ));
+        if let Some(text) = &manifest {
+            rules::check_manifest(&yaml("manifest.yaml", text)?)?;
         }
-        if metadata.series.is_some() && manifest.is_some() {
-            return Err(CharmError("metadata.yaml: ambiguous metadata: series goes with format 1, manifest.yaml with format 2; drop series".to_owned()));
+        let manifest: Option<ManifestText> = manifest.map(|text| yaml("manifest.yaml", &text)).transpose()?;
+        rules::check(&raw, manifest.is_some(), agent_version)?;
+        if manifest.is_none() && !metadata.assumes.is_empty() {
+            return Err(CharmError("manifest.yaml is missing, which assumes needs; pack the charm again".to_owned()));
         }
         metadata::check_assumes(&metadata.assumes, agent_version)?;
         let (limits, container) = metadata::limits_and_scopes(&metadata);
@@ -99,9 +105,7 @@ impl Charm {
             config: config::read(archive, agent_version)?,
             actions: actions::read(archive)?,
             bases: manifest
-                .map(|m| {
-                    m.bases.iter().map(|b| format!("{}@{}", b.name, b.channel.as_str().unwrap_or_default())).collect()
-                })
+                .map(|m| m.bases.iter().map(|b| format!("{}@{}", b.name, plain(&b.channel))).collect())
                 .unwrap_or_default(),
         })
     }
@@ -124,8 +128,22 @@ pub(crate) fn numbers(version: &str) -> Vec<u32> {
     version.split(['.', '-']).map(|p| p.parse().unwrap_or(0)).chain([0, 0, 0]).take(3).collect()
 }
 
+/// A scalar as it would be written.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => other.to_string(),
+    }
+}
+
 fn yaml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, CharmError> {
-    serde_yaml::from_str(text).map_err(|why| CharmError(format!("cannot read {file}: {why}")))
+    serde_yaml::from_str(text).map_err(|why| {
+        // Below its first line it draws a picture of the place.
+        let why = why.to_string();
+        let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        CharmError(format!("cannot read {file}: {why}"))
+    })
 }
 
 #[cfg(test)]
@@ -136,7 +154,10 @@ mod tests {
 
     /// What is read of a charm with these files beside the least that every charm has.
     pub(super) fn check_at(version: &str, files: &[&str], expected: Expect) {
-        let mut entries = vec!["dispatch 755", "manifest.yaml 644 bases: [{name: ubuntu, channel: 24.04/stable}]"];
+        let mut entries = vec!["dispatch 755"];
+        if !files.iter().any(|f| f.starts_with("manifest.yaml")) {
+            entries.push("manifest.yaml 644 bases: [{name: ubuntu, channel: 24.04/stable}]");
+        }
         if !files.iter().any(|f| f.starts_with("metadata.yaml 644 name:")) {
             entries.push("metadata.yaml 644 {name: db, summary: s, description: d}");
         }

@@ -16,8 +16,28 @@ pub fn validate_params(schema: &Value, params: &Value, closed: bool) -> Result<V
 /// # Errors
 /// Names the place and what is wrong there.
 pub(super) fn check(schema: &Value) -> Result<(), String> {
+    check_keys("", schema)?;
     check_part("", schema)
 }
+
+/// Juju refuses references at any depth.
+fn check_keys(path: &str, part: &Value) -> Result<(), String> {
+    let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match part {
+        Value::Object(map) => map.iter().try_for_each(|(key, inner)| {
+            if key == "$ref" || key == "$schema" {
+                let place = if path.is_empty() { "the action" } else { path };
+                return Err(format!("cannot use {key} in {place}: Juju refuses it"));
+            }
+            check_keys(&below(key), inner)
+        }),
+        Value::Array(list) => list.iter().try_for_each(|inner| check_keys(path, inner)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
+}
+
+/// What a draft-4 schema may say and this does not look at: a charm that counts on it is told so.
+const UNCHECKED: [&str; 3] = ["patternProperties", "dependencies", "definitions"];
 
 const KINDS: [&str; 7] = ["string", "integer", "number", "boolean", "object", "array", "null"];
 
@@ -26,10 +46,8 @@ fn check_part(path: &str, part: &Value) -> Result<(), String> {
     let Some(map) = part.as_object() else {
         return Ok(());
     };
-    for key in ["$ref", "$schema"] {
-        if map.contains_key(key) {
-            return Err(format!("cannot use {key} in {place}: Juju refuses it"));
-        }
+    if let Some(key) = UNCHECKED.iter().find(|key| map.contains_key(**key)) {
+        return Err(format!("cannot use {key} in {place}: juju-local does not check it"));
     }
     if let Some(pattern) = map.get("pattern").and_then(Value::as_str) {
         regex_lite::Regex::new(pattern).map_err(|why| format!("cannot use pattern {pattern:?} in {place}: {why}"))?;
@@ -46,8 +64,12 @@ fn check_part(path: &str, part: &Value) -> Result<(), String> {
         let path = if path.is_empty() { format!("properties.{name}") } else { format!("{path}.properties.{name}") };
         check_part(&path, inner)?;
     }
-    if let Some(items) = map.get("items") {
-        check_part(&format!("{path}.items"), items)?;
+    for key in ["items", "not", "additionalProperties", "anyOf", "allOf", "oneOf"] {
+        let inner =
+            map.get(key).map(|inner| inner.as_array().map_or_else(|| vec![inner], |list| list.iter().collect()));
+        for inner in inner.into_iter().flatten() {
+            check_part(&format!("{path}.{key}"), inner)?;
+        }
     }
     Ok(())
 }
@@ -73,7 +95,15 @@ fn fit(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Value,
             return Err(format!("validation failed: (root).{shown} : must be one of {list}, given {value}"));
         }
     }
+    alternatives(&shown, schema, value, closed)?;
     if let Some(number) = value.as_f64() {
+        let step = schema.get("multipleOf").and_then(Value::as_f64).filter(|step| *step > 0.0);
+        if step.is_some_and(|step| (number / step).fract().abs() > f64::EPSILON) {
+            return Err(format!(
+                "validation failed: (root).{shown} : must be a multiple of {}, given {value}",
+                schema["multipleOf"]
+            ));
+        }
         // In draft 4 "exclusive" is a word beside the limit.
         let excluded = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or(false);
         let least = schema.get("minimum").and_then(Value::as_f64);
@@ -125,6 +155,11 @@ fn fit(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Value,
             }
         }
     }
+    if let Some(items) = value.as_array().filter(|_| schema.get("uniqueItems") == Some(&Value::Bool(true))) {
+        if (1..items.len()).any(|i| items[..i].contains(&items[i])) {
+            return Err(format!("validation failed: (root).{shown} : must not have the same item twice"));
+        }
+    }
     match value {
         Value::Object(map) => object(path, schema, map, closed).map(Value::Object),
         Value::Array(items) => {
@@ -140,11 +175,31 @@ fn fit(path: &str, schema: &Value, value: &Value, closed: bool) -> Result<Value,
     }
 }
 
+/// `anyOf`, `allOf`, `oneOf` and `not`.
+fn alternatives(shown: &str, schema: &Value, value: &Value, closed: bool) -> Result<(), String> {
+    let fitting = |key: &str| {
+        let list = schema.get(key)?.as_array()?;
+        Some((list.iter().filter(|part| fit("", part, value, closed).is_ok()).count(), list.len()))
+    };
+    let wrong = |how: &str| Err(format!("validation failed: (root).{shown} : must validate {how}, given {value}"));
+    match (fitting("anyOf"), fitting("allOf"), fitting("oneOf")) {
+        (Some((0, _)), _, _) => wrong("at least one schema (anyOf)"),
+        (_, Some((some, all)), _) if some < all => wrong("all the schemas (allOf)"),
+        (_, _, Some((some, _))) if some != 1 => wrong("one and only one schema (oneOf)"),
+        _ if schema.get("not").is_some_and(|part| fit("", part, value, closed).is_ok()) => {
+            Err(format!("validation failed: (root).{shown} : must not validate the schema (not), given {value}"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn object(path: &str, schema: &Value, map: &Map<String, Value>, closed: bool) -> Result<Map<String, Value>, String> {
     let empty = Map::new();
     let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
     let mut checked = Map::new();
-    let open = schema.get("additionalProperties").and_then(Value::as_bool).unwrap_or(!closed);
+    let others = schema.get("additionalProperties");
+    // A schema for all others lets them in.
+    let open = others.map_or(!closed, |others| others.as_bool().unwrap_or(true));
     for (key, value) in map {
         let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match properties.get(key) {
@@ -152,7 +207,11 @@ fn object(path: &str, schema: &Value, map: &Map<String, Value>, closed: bool) ->
                 checked.insert(key.clone(), fit(&inner, schema, value, closed)?);
             }
             None if open => {
-                checked.insert(key.clone(), value.clone());
+                let value = match others.filter(|others| others.is_object()) {
+                    Some(schema) => fit(&inner, schema, value, closed)?,
+                    None => value.clone(),
+                };
+                checked.insert(key.clone(), value);
             }
             None => {
                 let known = properties.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -241,5 +300,22 @@ mod tests {
         assert_eq!(check(json!({"hosts": ["a", 1]}), false), "(root).hosts[1] : must be of type string, given 1");
         assert_eq!(check(json!({"deep": {"x": 1}}), false), r#"{"deep":{"x":1,"y":"z"}}"#);
         assert_eq!(check(json!({"deep": {}}), false), "(root) : \"x\" property is missing and required");
+    }
+
+    #[test]
+    fn alternatives_and_others() {
+        let schema = json!({"type": "object", "additionalProperties": {"type": "integer"}, "properties": {
+            "any": {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 3}]}, "no": {"not": {"enum": ["x"]}},
+            "step": {"multipleOf": 5}, "set": {"type": "array", "uniqueItems": true}}});
+        let check = |params: Value| match validate_params(&schema, &params, false) {
+            Ok(value) => value.to_string(),
+            Err(why) => why.trim_start_matches("validation failed: ").to_owned(),
+        };
+        assert_eq!(check(json!({"any": 3, "more": 1})), r#"{"any":3,"more":1}"#);
+        assert_eq!(check(json!({"any": 2})), "(root).any : must validate at least one schema (anyOf), given 2");
+        assert_eq!(check(json!({"no": "x"})), "(root).no : must not validate the schema (not), given \"x\"");
+        assert_eq!(check(json!({"step": 7})), "(root).step : must be a multiple of 5, given 7");
+        assert_eq!(check(json!({"set": [1, 1]})), "(root).set : must not have the same item twice");
+        assert_eq!(check(json!({"more": "x"})), "(root).more : must be of type integer, given \"x\"");
     }
 }

@@ -6,91 +6,196 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
-use super::Format;
+use super::Session;
+use super::args::{Format, Output, duration};
 use super::client::{print, say};
-use super::commands::Ask;
-use super::show::{formatted, task};
+use super::show::formatted;
 use crate::api::Request;
 
-/// What the two spellings have in common.
-pub(super) struct Run<'a> {
-    pub(super) words: &'a [String],
-    pub(super) params: Option<&'a str>,
-    /// How long to wait for the results; not at all otherwise.
-    pub(super) wait: Option<Duration>,
-    pub(super) format: Format,
-    /// Parameters are texts, whatever they look like.
-    pub(super) string_args: bool,
-    /// Juju 2.9's shapes.
-    pub(super) old: bool,
+/// How long `run` waits for an action unless it is told otherwise, as Juju does.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same of the older spelling with a bare `--wait`, which has no limit in Juju.
+const OLD_PATIENCE: &str = "24h";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Actions {
+    /// Run an action on units and wait for its results
+    ///
+    /// Parameters are read as YAML: n=5 is a number, on=true is a truth value; a.b=c goes into a map.
+    /// A line of the action's log is shown as soon as it is written.
+    #[command(override_usage = "juju-local run [OPTIONS] UNIT... ACTION [KEY=VALUE]...")]
+    Run {
+        /// Units of one application, db/0 or db/leader; then the action; then its parameters
+        #[arg(required = true, num_args = 1.., value_name = "WORD")]
+        words: Vec<String>,
+        /// A YAML file of parameters; those on the command line win
+        #[arg(long, value_name = "FILE")]
+        params: Option<String>,
+        /// How long to wait for the results, as in 90s or 5m; 60s otherwise
+        #[arg(long, value_parser = duration, conflicts_with = "background")]
+        wait: Option<Duration>,
+        /// Do not wait
+        #[arg(long)]
+        background: bool,
+        /// Parameters are texts, whatever they look like
+        #[arg(long)]
+        string_args: bool,
+        /// Times are in UTC in any case
+        #[arg(long)]
+        utc: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// As `run`, in Juju 2.9's spelling: does not wait unless told to
+    #[command(override_usage = "juju-local run-action [OPTIONS] UNIT... ACTION [KEY=VALUE]...")]
+    RunAction {
+        /// Units of one application, then the action, then its parameters
+        #[arg(required = true, num_args = 1.., value_name = "WORD")]
+        words: Vec<String>,
+        /// A YAML file of parameters
+        #[arg(long, value_name = "FILE")]
+        params: Option<String>,
+        /// Wait for the results, for good or for so long
+        #[arg(long, num_args = 0..=1, default_missing_value = OLD_PATIENCE, require_equals = true, value_parser = duration)]
+        wait: Option<Duration>,
+        /// Parameters are texts, whatever they look like
+        #[arg(long)]
+        string_args: bool,
+        #[command(flatten)]
+        output: Output,
+    },
 }
 
-/// Runs an action; fails when one of the units did.
-pub(super) fn run(ask: Ask<'_>, run: &Run<'_>) -> anyhow::Result<ExitCode> {
-    let units: Vec<String> = run.words.iter().take_while(|w| w.contains('/') && !w.contains('=')).cloned().collect();
-    let mut rest = run.words.iter().skip(units.len());
-    let action = rest.next().cloned().context("no action specified; usage: run UNIT... ACTION [key=value]...")?;
+pub(super) fn run(session: &Session, command: Actions) -> anyhow::Result<ExitCode> {
+    match command {
+        Actions::Run { words, params, wait, background, string_args, utc: _, output } => {
+            let wait = if background { None } else { Some(wait.unwrap_or(PATIENCE)) };
+            let operation = begin(session, &words, params.as_deref(), string_args)?;
+            run_new(session, &operation, wait, &output)
+        }
+        Actions::RunAction { words, params, wait, string_args, output } => {
+            let operation = begin(session, &words, params.as_deref(), string_args)?;
+            run_old(session, &operation, wait, &output).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// What was begun, as the controller tells it.
+struct Operation {
+    number: Value,
+    tasks: Vec<Value>,
+}
+
+/// Queues the action that the words of the command line name.
+fn begin(session: &Session, words: &[String], file: Option<&str>, string_args: bool) -> anyhow::Result<Operation> {
+    let units: Vec<String> = words.iter().take_while(|w| w.contains('/') && !w.contains('=')).cloned().collect();
+    let mut rest = words.iter().skip(units.len());
     if units.is_empty() {
         anyhow::bail!("no unit specified; usage: run UNIT... ACTION [key=value]...");
     }
-    let params = params(run.params, rest, run.string_args)?;
-    let ids = ask(&Request::Run { units: units.clone(), action, params: params.into_iter().collect() })?;
-    let ids: Vec<u32> = serde_json::from_value(ids).context("cannot read the controller's answer")?;
-    let first = ids.first().context("cannot read the controller's answer: it ran nothing")?;
-    let tasks: Vec<Value> = ids.iter().map(|id| ask(&Request::Task { id: *id })).collect::<anyhow::Result<_>>()?;
-    let count = if ids.len() == 1 { "1 task".to_owned() } else { format!("{} tasks", ids.len()) };
-    let Some(wait) = run.wait else {
-        if run.old {
-            ids.iter().for_each(|id| print(&format!("Action queued with id: \"{id}\"")));
-        } else {
-            say(&format!("Scheduled operation {first} with {count}"));
-            tasks.iter().for_each(|task| say(&format!("  - task {} on {}", text(task, "id"), tag(text(task, "unit")))));
-            say(&format!("\nCheck operation status with 'juju-local show-operation {first}'"));
+    let action = rest.next().cloned().context("no action specified; usage: run UNIT... ACTION [key=value]...")?;
+    if !is_name(&action) {
+        anyhow::bail!("invalid unit or action name {action:?}");
+    }
+    let params = params(file, rest, string_args)?.into_iter().collect();
+    let begun = session.ask(&Request::Run { units, action, params })?;
+    let tasks = begun["tasks"].as_array().cloned().context("cannot read the controller's answer")?;
+    Ok(Operation { number: begun["operation"].clone(), tasks })
+}
+
+fn run_new(
+    session: &Session,
+    operation: &Operation,
+    wait: Option<Duration>,
+    output: &Output,
+) -> anyhow::Result<ExitCode> {
+    let (number, tasks) = (&operation.number, &operation.tasks);
+    let Some(wait) = wait else {
+        match tasks.as_slice() {
+            [one] => say(&format!("Scheduled operation {number} with task {}", text(one, "id"))),
+            many => {
+                say(&format!("Scheduled operation {number} with {} tasks", many.len()));
+                let ids: Map<String, Value> =
+                    many.iter().map(|t| (text(t, "unit").to_owned(), json!({"id": t["id"]}))).collect();
+                print(&formatted(&Value::Object(ids), Format::Yaml)?);
+            }
         }
+        say(&format!("Check operation status with 'juju-local show-operation {number}'"));
+        let task = if let [one] = tasks.as_slice() { text(one, "id") } else { "<id>" };
+        say(&format!("Check task status with 'juju-local show-task {task}'"));
         return Ok(ExitCode::SUCCESS);
     };
-    if !run.old {
-        say(&format!("Running operation {first} with {count}"));
-        tasks.iter().for_each(|task| say(&format!("  - task {} on {}", text(task, "id"), tag(text(task, "unit")))));
-        say("");
-    }
-    let done = results(ask, &ids, wait)?;
-    show(&done, run)?;
+    let count = if tasks.len() == 1 { "1 task".to_owned() } else { format!("{} tasks", tasks.len()) };
+    say(&format!("Running operation {number} with {count}"));
+    tasks.iter().for_each(|task| say(&format!("  - task {} on {}", text(task, "id"), tag(text(task, "unit")))));
+    say("");
+    let done = results(session, tasks, wait)?;
+    output.write(&by_unit(&done), || plain_results(&done).unwrap_or_default())?;
+    // Juju looks at the return code alone; whoever calls this from a script wants to hear of `action-fail` too.
     let failed: Vec<&Value> = done.iter().filter(|task| task["status"] != "completed").collect();
-    if failed.is_empty() || run.old {
+    if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let plural = if failed.len() == 1 { "task" } else { "tasks" };
-    say(&format!("ERROR the following {plural} failed:"));
+    for task in &failed {
+        if let Some(message) = task["message"].as_str() {
+            say(&format!("Action id {} failed: {message}", text(task, "id")));
+        }
+    }
+    let plural = if failed.len() == 1 { "" } else { "s" };
+    say(&format!("ERROR the following task{plural} failed:"));
     for task in failed {
         say(&format!(" - id {:?} with return code {}", text(task, "id"), task["results"]["return-code"]));
     }
-    say("\nuse 'juju-local show-task' to inspect the failure");
+    say(&format!("\nuse 'juju-local show-task' to inspect the failure{plural}"));
     Ok(ExitCode::FAILURE)
 }
 
+fn run_old(session: &Session, operation: &Operation, wait: Option<Duration>, output: &Output) -> anyhow::Result<()> {
+    let Some(wait) = wait else {
+        for task in &operation.tasks {
+            print(&format!("Action queued with id: \"{}\"", text(task, "id")));
+        }
+        return Ok(());
+    };
+    let done = results(session, &operation.tasks, wait)?;
+    let map: Map<String, Value> = done.iter().map(|task| (tag(text(task, "unit")), old_shape(task))).collect();
+    output.value(&Value::Object(map))
+}
+
+fn by_unit(tasks: &[Value]) -> Value {
+    Value::Object(tasks.iter().map(|task| (text(task, "unit").to_owned(), task.clone())).collect())
+}
+
 /// Waits until all tasks have ended; shows what they log meanwhile.
-fn results(ask: Ask<'_>, ids: &[u32], wait: Duration) -> anyhow::Result<Vec<Value>> {
+fn results(session: &Session, tasks: &[Value], wait: Duration) -> anyhow::Result<Vec<Value>> {
+    let ids: Vec<u32> = tasks.iter().filter_map(|task| text(task, "id").parse().ok()).collect();
     let until = Instant::now() + wait;
     let mut logged: BTreeMap<u32, usize> = BTreeMap::new();
+    say(&format!("Waiting for task {}...\n", ids.first().copied().unwrap_or_default()));
     loop {
-        let tasks: Vec<Value> = ids.iter().map(|id| ask(&Request::Task { id: *id })).collect::<anyhow::Result<_>>()?;
+        let tasks: Vec<Value> =
+            ids.iter().map(|id| session.ask(&Request::Task { id: *id })).collect::<anyhow::Result<_>>()?;
         for (id, task) in ids.iter().zip(&tasks) {
             let lines = task["log"].as_array().map(Vec::as_slice).unwrap_or_default();
             let shown = logged.entry(*id).or_default();
             for line in lines.iter().skip(*shown) {
-                say(&format!("{} {}", text(task, "unit"), line.as_str().unwrap_or_default()));
+                let unit = if ids.len() > 1 { format!("{} ", text(task, "unit")) } else { String::new() };
+                say(&format!("{unit}{}", line.as_str().unwrap_or_default()));
             }
             *shown = lines.len();
         }
-        if tasks.iter().all(|task| !["pending", "running"].contains(&text(task, "status"))) {
+        let running = |task: &&Value| ["pending", "running"].contains(&text(task, "status"));
+        let left: Vec<&str> = tasks.iter().filter(running).map(|task| text(task, "unit")).collect();
+        if left.is_empty() {
             return Ok(tasks);
         }
         if Instant::now() > until {
             anyhow::bail!(
-                "timed out waiting for results; the action goes on, juju-local show-operation {} shows them later",
+                "timed out waiting for results from: unit {}; it goes on, and juju-local show-task {} shows them later",
+                left.join(", unit "),
                 ids.first().copied().unwrap_or_default()
             );
         }
@@ -98,42 +203,53 @@ fn results(ask: Ask<'_>, ids: &[u32], wait: Duration) -> anyhow::Result<Vec<Valu
     }
 }
 
-fn show(done: &[Value], run: &Run<'_>) -> anyhow::Result<()> {
-    if run.old {
-        let map: Map<String, Value> = done.iter().map(|task| (tag(text(task, "unit")), old_shape(task))).collect();
-        print(&formatted(&Value::Object(map), run.format)?);
-        return Ok(());
-    }
-    if run.format != Format::Plain {
-        let map: Map<String, Value> = done.iter().map(|t| (text(t, "unit").to_owned(), t.clone())).collect();
-        print(&formatted(&Value::Object(map), run.format)?);
-        return Ok(());
-    }
-    for value in done {
-        if done.len() > 1 {
-            print(&format!("{}:", text(value, "unit")));
+/// Results for people: of one task its values and what it has said, of several a map.
+pub(super) fn plain_results(tasks: &[Value]) -> anyhow::Result<String> {
+    let values = |task: &Value| -> anyhow::Result<String> {
+        let mut results = task["results"].as_object().cloned().unwrap_or_default();
+        for own in ["return-code", "stdout", "stderr", "stdout-encoding", "stderr-encoding"] {
+            results.remove(own);
         }
-        let shown = task(value);
-        if !shown.is_empty() {
-            print(&shown);
+        match (results.is_empty(), task["results"].is_object()) {
+            (false, _) => formatted(&Value::Object(results), Format::Yaml),
+            (true, true) => Ok(String::new()),
+            (true, false) => Ok(format!("Task {} {}\n", text(task, "id"), text(task, "status"))),
         }
-        if let Some(message) = value["message"].as_str() {
-            say(&format!("Action id {} failed: {message}", text(value, "id")));
+    };
+    if let [task] = tasks {
+        let mut out = values(task)?;
+        for stream in ["stdout", "stderr"] {
+            let said = task["results"][stream].as_str().unwrap_or_default().trim_matches('\n');
+            if !said.is_empty() {
+                out.push_str(&format!("{said}\n"));
+            }
         }
+        return Ok(out);
     }
-    Ok(())
+    let mut map = Map::new();
+    for task in tasks {
+        let mut one = json!({"id": task["id"], "output": values(task)?, "status": task["status"]});
+        if let Some(message) = task.get("message") {
+            one["message"] = message.clone();
+        }
+        map.insert(text(task, "unit").to_owned(), one);
+    }
+    formatted(&Value::Object(map), Format::Yaml)
 }
 
 /// A task as `juju run-action --wait` printed it.
 fn old_shape(task: &Value) -> Value {
-    let mut shape = json!({"UnitId": task["unit"], "id": task["id"], "results": task["results"],
-        "status": task["status"], "timing": task["timing"]});
-    for key in ["message", "log"] {
-        if let Some(value) = task.get(key) {
-            shape[key] = value.clone();
-        }
+    let mut shape = task.clone();
+    if let Value::Object(map) = &mut shape {
+        map.remove("unit").map(|unit| map.insert("UnitId".to_owned(), unit));
     }
     shape
+}
+
+/// Lower-case letters, digits and hyphens, as actions and their parameters are called.
+fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.chars().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// `unit-mysql-0`.
@@ -157,8 +273,9 @@ fn params<'a>(
         given = serde_yaml::from_str(&text).with_context(|| format!("cannot read parameters file {file}"))?;
     }
     for word in words {
-        let (key, value) =
-            word.split_once('=').with_context(|| format!("argument {word:?} must be of the form key...=value"))?;
+        let (key, value) = word
+            .split_once('=')
+            .with_context(|| format!("argument {word:?} must be of the form key.key.key...=value"))?;
         let value = if string_args {
             Value::from(value)
         } else {
@@ -195,6 +312,6 @@ mod tests {
         check("a.b.c=1 a.d=2", false, expect![[r#"{"a":{"b":{"c":1},"d":2}}"#]]);
         check("a=1 a.b=2", false, expect![[r#"parameter "a.b" is both a value and a map"#]]);
         check("sql=a=b", false, expect![[r#"{"sql":"a=b"}"#]]);
-        check("word", false, expect![[r#"argument "word" must be of the form key...=value"#]]);
+        check("word", false, expect![[r#"argument "word" must be of the form key.key.key...=value"#]]);
     }
 }

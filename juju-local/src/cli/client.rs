@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::api::{Reply, Request};
 use crate::controller::{STOPPED, is_stopped, model_dir};
-use crate::machine::{STATE_ROOT, check_host};
+use crate::machine::{STATE_ROOT, check_host, check_room};
 
 /// One line for people, on standard error.
 pub(super) fn say(text: &str) {
@@ -33,7 +33,9 @@ pub(super) fn print(text: &str) {
 pub(super) fn current(model: Option<&str>) -> String {
     let named = model.map(ToOwned::to_owned).or_else(|| std::env::var("JUJU_MODEL").ok());
     if let Some(model) = named.filter(|name| !name.is_empty()) {
-        return model;
+        // Juju's names may say whose model it is, and on which controller.
+        let short = model.strip_prefix("juju-local:").unwrap_or(&model);
+        return short.strip_prefix("admin/").unwrap_or(short).to_owned();
     }
     let chosen = fs::read_to_string(Path::new(STATE_ROOT).join("current")).unwrap_or_default();
     if chosen.trim().is_empty() { "default".to_owned() } else { chosen.trim().to_owned() }
@@ -44,8 +46,9 @@ pub(super) fn choose(model: &str) -> anyhow::Result<()> {
     fs::write(Path::new(STATE_ROOT).join("current"), model).context("cannot write the current model's name")
 }
 
+/// Whether there is a model of this name; one that was only begun counts too, so that it can be removed.
 pub(super) fn exists(model: &str) -> bool {
-    model_dir(model).join("lock").exists()
+    !model.is_empty() && !model.contains('/') && !model.starts_with('.') && model_dir(model).is_dir()
 }
 
 pub(super) fn models() -> Vec<String> {
@@ -82,10 +85,14 @@ pub(super) fn start(model: &str) -> anyhow::Result<()> {
         );
     }
     let dir = model_dir(model);
+    if !dir.exists() {
+        // The state, its journal and the log.
+        check_room("a model", 16)?;
+    }
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("controller.log"))?;
     let program = std::env::current_exe().context("cannot find this program")?;
-    Command::new("setsid")
+    let mut controller = Command::new("setsid")
         .arg(program)
         .args(["controller", "--name", model])
         .stdin(Stdio::null())
@@ -99,10 +106,23 @@ pub(super) fn start(model: &str) -> anyhow::Result<()> {
         if connect(model).is_ok() {
             return Ok(());
         }
+        // Another one may have been faster: then this one has ended, and that one answers.
+        if controller.try_wait().is_ok_and(|ended| ended.is_some()) && !is_locked(model) {
+            break;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
     let log = fs::read_to_string(dir.join("controller.log")).unwrap_or_default();
-    anyhow::bail!("the controller did not start: {}", log.lines().last().unwrap_or("no message"))
+    let said = log.lines().rev().find_map(|line| line.strip_prefix("ERROR ")).or(log.lines().last());
+    anyhow::bail!("the controller did not start: {}", said.unwrap_or("no message"))
+}
+
+/// Whether a controller runs on the model, answering or not.
+fn is_locked(model: &str) -> bool {
+    let Ok(lock) = fs::File::open(model_dir(model).join("lock")) else {
+        return false;
+    };
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockShared).is_err()
 }
 
 /// Asks a model's controller; shows progress meanwhile.
@@ -120,7 +140,7 @@ pub(super) fn ask(model: &str, request: &Request) -> anyhow::Result<Value> {
     stream.write_all(text.as_bytes())?;
     let bar = std::io::stderr().is_terminal().then(indicatif::ProgressBar::new_spinner);
     for line in BufReader::new(stream).lines() {
-        let line = line.context("the controller closed the connection")?;
+        let line = line.with_context(|| died(model))?;
         match serde_json::from_str(&line).context("cannot read the controller's answer")? {
             Reply::Progress(text) => match &bar {
                 Some(bar) => {
@@ -143,5 +163,10 @@ pub(super) fn ask(model: &str, request: &Request) -> anyhow::Result<Value> {
             }
         }
     }
-    anyhow::bail!("the controller ended before it answered; see {}", model_dir(model).join("controller.log").display())
+    anyhow::bail!(died(model))
+}
+
+fn died(model: &str) -> String {
+    let log = model_dir(model).join("controller.log");
+    format!("the controller ended before it answered; see {}, and status for what was done", log.display())
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use clap::{Subcommand, ValueEnum};
 use serde_json::Value;
 
-use super::Format;
+use super::Session;
+use super::args::Format;
 use super::client::{connects, print, start};
-use super::commands::Ask;
 use super::models::check_there;
 use super::show::formatted;
 use crate::api::{Fault, Request};
@@ -38,17 +38,18 @@ pub(super) enum Verb {
 }
 
 /// Asks for a fault, and shows what there is to show.
-pub(super) fn run(ask: Ask<'_>, model: &str, command: FaultCommand) -> anyhow::Result<ExitCode> {
+pub(super) fn run(session: &Session, command: FaultCommand) -> anyhow::Result<ExitCode> {
+    let model = session.model.as_str();
     let mut start_again = false;
     let fault = match command {
         FaultCommand::Fault(fault) => fault,
         FaultCommand::Controller { verb: Verb::Stop } => {
-            ask(&Request::Stop { on_purpose: true })?;
+            session.ask(&Request::Stop { on_purpose: true })?;
             wait_for_its_end(model);
             return Ok(ExitCode::SUCCESS);
         }
         FaultCommand::Controller { verb: Verb::Start } => {
-            start_controller(ask, model)?;
+            start_controller(session)?;
             return Ok(ExitCode::SUCCESS);
         }
         FaultCommand::List => Fault::List,
@@ -57,9 +58,9 @@ pub(super) fn run(ask: Ask<'_>, model: &str, command: FaultCommand) -> anyhow::R
             Fault::Clear
         }
     };
-    let result = ask(&Request::Fault(fault))?;
+    let result = session.ask(&Request::Fault(fault))?;
     if start_again {
-        start_controller(ask, model)?;
+        start_controller(session)?;
     }
     if result != Value::Null {
         print(&formatted(&result, Format::Yaml)?);
@@ -68,12 +69,13 @@ pub(super) fn run(ask: Ask<'_>, model: &str, command: FaultCommand) -> anyhow::R
 }
 
 /// A process that runs while the controller is stopped on purpose serves faults only: another one takes over.
-fn start_controller(ask: Ask<'_>, model: &str) -> anyhow::Result<()> {
+fn start_controller(session: &Session) -> anyhow::Result<()> {
+    let model = session.model.as_str();
     check_there(model, &Request::Ping)?;
     if is_stopped(model) {
         allow_start(model)?;
         if connects(model) {
-            ask(&Request::Stop { on_purpose: false })?;
+            session.ask(&Request::Stop { on_purpose: false })?;
             wait_for_its_end(model);
         }
     }

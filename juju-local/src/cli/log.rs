@@ -5,10 +5,44 @@ use std::io::{BufReader, IsTerminal as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::Args;
 
-use super::DebugLog;
 use super::client::print;
 use crate::controller::model_dir;
+
+#[derive(Debug, Args)]
+pub(super) struct DebugLog {
+    /// From the beginning
+    #[arg(long)]
+    replay: bool,
+    /// Only these, as in unit-db-0, db/0 or unit-db-*
+    #[arg(short, long)]
+    include: Vec<String>,
+    /// Not these
+    #[arg(short = 'x', long)]
+    exclude: Vec<String>,
+    /// Only these modules, as in unit.db/0.juju-log
+    #[arg(long)]
+    include_module: Vec<String>,
+    /// Not these modules
+    #[arg(long)]
+    exclude_module: Vec<String>,
+    /// At least this level
+    #[arg(short, long, default_value = "DEBUG")]
+    level: String,
+    /// Go on showing what comes
+    #[arg(long)]
+    tail: bool,
+    /// End at its end, on a terminal too
+    #[arg(long, conflicts_with = "tail")]
+    no_tail: bool,
+    /// This many of the last lines first
+    #[arg(short = 'n', long)]
+    lines: Option<usize>,
+    /// End after this many lines
+    #[arg(long)]
+    limit: Option<usize>,
+}
 
 const LEVELS: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"];
 
@@ -19,7 +53,8 @@ pub(super) fn debug_log(model: &str, options: &DebugLog) -> anyhow::Result<()> {
         .position(|level| *level == options.level.to_uppercase())
         .with_context(|| format!("cannot show level {:?}; use one of {}", options.level, LEVELS.join(", ")))?;
     let path = model_dir(model).join("debug.log");
-    let file = fs::File::open(&path).with_context(|| format!("cannot find a log of model {model:?}"))?;
+    let file = fs::File::open(&path)
+        .with_context(|| format!("cannot find a log of model {model:?}; see juju-local models"))?;
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
     let mut filter = Filter { least, options, passing: false };
@@ -37,7 +72,7 @@ pub(super) fn debug_log(model: &str, options: &DebugLog) -> anyhow::Result<()> {
     }
     left = left.saturating_sub(shown.len().min(count));
     // Juju goes on showing what comes on a terminal; in a pipe it would never end.
-    let on_terminal = !options.replay && options.lines.is_none() && std::io::stdout().is_terminal();
+    let on_terminal = options.lines.is_none() && std::io::stdout().is_terminal();
     let follow = options.tail || (on_terminal && !options.no_tail);
     while follow && left > 0 {
         if whole_line(&mut reader, &mut line)? {
@@ -46,8 +81,10 @@ pub(super) fn debug_log(model: &str, options: &DebugLog) -> anyhow::Result<()> {
                 print(&text);
                 left -= 1;
             }
-        } else {
+        } else if path.exists() {
             std::thread::sleep(Duration::from_millis(200));
+        } else {
+            anyhow::bail!("model {model:?} is destroyed, and its log with it");
         }
     }
     Ok(())
@@ -78,6 +115,7 @@ impl Filter<'_> {
             self.passing = level >= self.least
                 && (self.options.include.is_empty() || named(&self.options.include))
                 && !named(&self.options.exclude)
+                && !self.options.exclude_module.iter().any(|m| module.starts_with(m.as_str()))
                 && (modules.is_empty() || modules.iter().any(|m| module.starts_with(m.as_str())));
         }
         self.passing
@@ -129,5 +167,6 @@ mod tests {
         check("x --include db/1 --include controller", "3 4");
         check("x --exclude unit-db-*", "4");
         check("x --include-module unit.db", "1 2 3");
+        check("x --exclude-module juju", "1 2 3");
     }
 }

@@ -4,30 +4,103 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use serde_json::json;
+use clap::Subcommand;
+use serde_json::{Map, json};
 
+use super::Session;
+use super::args::{Output, Removal, confirm};
 use super::client::{ask, choose, connects, exists, models, print, say, start};
-use super::show::{formatted, table};
-use super::{Format, Removal};
+use super::show::{aligned, row, text};
 use crate::api::Request;
-use crate::controller::model_dir;
+use crate::controller::{is_stopped, model_dir};
 use crate::machine::{Containers, Machines as _, STATE_ROOT, check_host, remove_tree};
 
-/// `models`.
-pub(super) fn list(model: &str, format: Format) -> anyhow::Result<()> {
-    if format == Format::Plain {
-        let mut rows = vec![vec!["Model".to_owned()]];
-        rows.extend(models().into_iter().map(|name| vec![if name == model { format!("{name}*") } else { name }]));
-        print(&table(&rows));
-        return Ok(());
+#[derive(Debug, Subcommand)]
+pub(super) enum Models {
+    /// List models
+    #[command(name = "models", alias = "list-models")]
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Add a model and switch to it
+    AddModel {
+        name: String,
+        /// Stay with the model that is worked on now
+        #[arg(long)]
+        no_switch: bool,
+    },
+    /// Choose the model that commands work on
+    Switch { name: Option<String> },
+    /// Remove a model with everything in it
+    DestroyModel {
+        name: Option<String>,
+        /// Storage goes with its model in any case
+        #[arg(long)]
+        destroy_storage: bool,
+        #[command(flatten)]
+        removal: Removal,
+    },
+    /// Remove the cached base image and packages
+    PurgeCache,
+}
+
+pub(super) fn run(session: &Session, command: Models) -> anyhow::Result<()> {
+    match command {
+        Models::List { output } => list(&session.model, &output),
+        Models::AddModel { name, no_switch } => add(&name, no_switch),
+        Models::Switch { name } => switch(&session.model, name.as_deref()),
+        Models::DestroyModel { name, removal, destroy_storage: _ } => {
+            destroy(name.as_deref().unwrap_or(&session.model), &removal)
+        }
+        Models::PurgeCache => purge_cache(),
     }
-    let all: Vec<_> = models().into_iter().map(|name| json!({"name": name, "short-name": name})).collect();
-    print(&formatted(&json!({"models": all, "current-model": model}), format)?);
-    Ok(())
+}
+
+fn list(model: &str, output: &Output) -> anyhow::Result<()> {
+    let mut all = Vec::new();
+    for name in models() {
+        // A model without a controller has no agents either: asking must not start them.
+        let report = if connects(&name) && !is_stopped(&name) { ask(&name, &Request::Status).ok() } else { None };
+        let status = if report.is_some() { "available" } else { "stopped" };
+        let count = |key: &str| report.as_ref().and_then(|report| report[key].as_object()).map(Map::len);
+        let apps = report.as_ref().and_then(|report| report["applications"].as_object());
+        let units = apps.map(|apps| apps.values().filter_map(|app| app["units"].as_object()).map(Map::len).sum());
+        let mut body = json!({"name": format!("admin/{name}"), "short-name": name, "model-type": "iaas",
+            "controller-name": "juju-local", "cloud": "localhost", "type": "juju-local", "life": "alive",
+            "status": {"current": status}});
+        if let Some(report) = &report {
+            body["model-uuid"] = report["model"]["uuid"].clone();
+            body["agent-version"] = report["model"]["version"].clone();
+        }
+        for (key, value) in [("machine-count", count("machines")), ("unit-count", units)] {
+            if let Some(value) = value {
+                body[key] = json!(value);
+            }
+        }
+        all.push(body);
+    }
+    let value = json!({"models": all, "current-model": model});
+    output.write(&value, || {
+        let mut rows = vec![row(["Model", "Cloud/Region", "Type", "Status", "Machines", "Units"])];
+        for one in &all {
+            let name = text(one, &["short-name"]);
+            let known = |key: &str| if one[key].is_null() { "-".to_owned() } else { text(one, &[key]) };
+            rows.push(vec![
+                if name == model { format!("{name}*") } else { name },
+                text(one, &["cloud"]),
+                text(one, &["type"]),
+                text(one, &["status", "current"]),
+                known("machine-count"),
+                known("unit-count"),
+            ]);
+        }
+        format!("Controller: juju-local\n\n{}", aligned(&rows, &[4, 5]))
+    })
 }
 
 /// `add-model`.
-pub(super) fn add(name: &str, no_switch: bool) -> anyhow::Result<()> {
+fn add(name: &str, no_switch: bool) -> anyhow::Result<()> {
     if exists(name) {
         anyhow::bail!("model {name:?} already exists; use juju-local switch {name}");
     }
@@ -40,7 +113,7 @@ pub(super) fn add(name: &str, no_switch: bool) -> anyhow::Result<()> {
 }
 
 /// `switch`.
-pub(super) fn switch(model: &str, name: Option<&str>) -> anyhow::Result<()> {
+fn switch(model: &str, name: Option<&str>) -> anyhow::Result<()> {
     match name {
         None => print(model),
         Some(name) => {
@@ -55,11 +128,11 @@ pub(super) fn switch(model: &str, name: Option<&str>) -> anyhow::Result<()> {
 }
 
 /// `destroy-model`: through its controller where that runs; where it does not, without starting what is to go.
-pub(super) fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
+fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
     if !exists(model) {
         anyhow::bail!("model {model:?} not found; see juju-local models");
     }
-    super::commands::confirm(removal, &format!("destroy model {model:?} with all its machines and data"))?;
+    confirm(removal, &format!("destroy model {model:?} with all its machines and data"))?;
     if connects(model) {
         ask(model, &Request::DestroyModel)?;
     } else {
@@ -84,7 +157,7 @@ pub(super) fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
 }
 
 /// `purge-cache`.
-pub(super) fn purge_cache() -> anyhow::Result<()> {
+fn purge_cache() -> anyhow::Result<()> {
     let left = models();
     if !left.is_empty() {
         anyhow::bail!("the machines of {} stand on the cache; destroy them first", left.join(", "));
@@ -94,12 +167,12 @@ pub(super) fn purge_cache() -> anyhow::Result<()> {
 
 /// The default model needs no `add-model`; without any, most commands have nothing to say.
 pub(super) fn check_there(model: &str, request: &Request) -> anyhow::Result<()> {
-    let makes_one = matches!(request, Request::Deploy { .. } | Request::ModelConfig { .. });
+    let makes_one = matches!(request, Request::Deploy(_) | Request::ModelConfig { .. });
+    crate::machine::check_root()?;
     if exists(model) || (makes_one && model == "default") {
         return Ok(());
     }
     if model == "default" {
-        crate::machine::check_root()?;
         anyhow::bail!("there is no model yet; juju-local deploy makes one, and so does juju-local add-model NAME");
     }
     anyhow::bail!("model {model:?} not found; see juju-local models, or add it with juju-local add-model {model}")

@@ -8,22 +8,22 @@ use base64::Engine as _;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::Format;
+use super::Session;
+use super::args::{Format, Output, pairs, plain};
 use super::client::print;
-use super::commands::{Ask, pairs};
-use super::show::{formatted, table};
+use super::show::{row, table, text};
 use crate::api::Request;
 
 #[derive(Debug, Subcommand)]
-pub(super) enum SecretCommand {
+pub(super) enum Secrets {
     /// List secrets
-    #[command(alias = "list-secrets")]
-    Secrets {
+    #[command(name = "secrets", alias = "list-secrets")]
+    List {
         /// Only those of this application, unit or model
         #[arg(long)]
         owner: Option<String>,
-        #[arg(long, value_enum, default_value_t = Format::Plain)]
-        format: Format,
+        #[command(flatten)]
+        output: Output,
     },
     /// Show a secret; its content only with --reveal
     ShowSecret {
@@ -37,8 +37,8 @@ pub(super) enum SecretCommand {
         /// List all revisions
         #[arg(long, conflicts_with_all = ["reveal", "revision"])]
         revisions: bool,
-        #[arg(long, value_enum, default_value_t = Format::Yaml)]
-        format: Format,
+        #[command(flatten)]
+        output: Output,
     },
     /// Add a user secret: `add-secret NAME key=value...`, key#base64= for an encoded value, key#file=PATH for a file's
     AddSecret {
@@ -89,68 +89,58 @@ pub(super) enum SecretCommand {
     },
 }
 
-pub(super) fn run(ask: Ask<'_>, command: SecretCommand) -> anyhow::Result<()> {
+pub(super) fn run(session: &Session, command: Secrets) -> anyhow::Result<()> {
     match command {
-        SecretCommand::Secrets { owner, format } => {
-            let mut secrets = ask(&Request::Secrets)?;
+        Secrets::List { owner, output } => {
+            let mut secrets = session.ask(&Request::Secrets)?;
             if let (Some(owner), Some(all)) = (owner, secrets.as_object_mut()) {
                 let tag = |kind: &str| owner.strip_prefix(kind).map(ToOwned::to_owned);
                 let wanted = tag("application-").unwrap_or(owner.clone());
                 all.retain(|_, secret| secret["owner"] == wanted || (owner == "model" && secret["owner"] == "<model>"));
             }
-            print(&if format == Format::Plain { listed(&secrets) } else { shown(secrets, format)? });
+            output.write(&secrets, || listed(&secrets))?;
         }
-        SecretCommand::ShowSecret { id, reveal, revision, revisions, format } => {
-            print(&shown(ask(&Request::ShowSecret { id, reveal, revision, revisions })?, format)?);
+        Secrets::ShowSecret { id, reveal, revision, revisions, output } => {
+            let secret = session.ask(&Request::ShowSecret { id, reveal, revision, revisions })?;
+            output.value(&shown(secret, output.format()))?;
         }
-        SecretCommand::AddSecret { name, values, file, info } => {
+        Secrets::AddSecret { name, values, file, info } => {
             let content = content(&values, file.as_deref())?;
             if content.is_empty() {
                 anyhow::bail!("cannot make a secret without content; give key=value, key#file=PATH or --file PATH");
             }
-            print(ask(&Request::AddSecret { name, content, info })?.as_str().unwrap_or_default());
+            print(session.ask(&Request::AddSecret { name, content, info })?.as_str().unwrap_or_default());
         }
-        SecretCommand::UpdateSecret { id, values, file, name, info, auto_prune } => {
+        Secrets::UpdateSecret { id, values, file, name, info, auto_prune } => {
             let content = content(&values, file.as_deref())?;
             if content.is_empty() && name.is_none() && info.is_none() && !auto_prune {
                 anyhow::bail!("cannot change nothing; give key=value, --file, --name, --info or --auto-prune");
             }
-            ask(&Request::UpdateSecret { id, content, name, info, auto_prune })?;
+            session.ask(&Request::UpdateSecret { id, content, name, info, auto_prune })?;
         }
-        SecretCommand::RemoveSecret { id, revision } => drop(ask(&Request::RemoveSecret { id, revision })?),
-        SecretCommand::GrantSecret { id, application } => {
-            ask(&Request::GrantSecret { id, application, revoke: false })?;
+        Secrets::RemoveSecret { id, revision } => drop(session.ask(&Request::RemoveSecret { id, revision })?),
+        Secrets::GrantSecret { id, application } => {
+            session.ask(&Request::GrantSecret { id, application, revoke: false })?;
         }
-        SecretCommand::RevokeSecret { id, application } => {
-            ask(&Request::GrantSecret { id, application, revoke: true })?;
+        Secrets::RevokeSecret { id, application } => {
+            session.ask(&Request::GrantSecret { id, application, revoke: true })?;
         }
     }
     Ok(())
 }
 
 fn listed(secrets: &Value) -> String {
-    let head = ["ID", "Name", "Owner", "Rotation", "Revision", "Last updated"];
-    let mut rows = vec![head.map(ToOwned::to_owned).to_vec()];
+    let mut rows = vec![row(["ID", "Name", "Owner", "Rotation", "Revision", "Last updated"])];
     for (id, secret) in secrets.as_object().into_iter().flatten() {
-        let text = |keys: &[&str]| {
-            let found = keys.iter().find_map(|key| secret[*key].as_str()).unwrap_or("-");
-            found.to_owned()
-        };
-        let revision = secret["revision"].to_string();
-        rows.push(vec![
-            id.clone(),
-            text(&["name"]),
-            text(&["owner"]),
-            text(&["rotation"]),
-            revision,
-            text(&["updated"]),
-        ]);
+        let cell = |key: &str| secret[key].as_str().unwrap_or("-").to_owned();
+        let revision = text(secret, &["revision"]);
+        rows.push(vec![id.clone(), cell("name"), cell("owner"), cell("rotation"), revision, cell("updated")]);
     }
     table(&rows)
 }
 
 /// In YAML the content stands by itself, in JSON under "Data": so Juju has it.
-fn shown(mut secrets: Value, format: Format) -> anyhow::Result<String> {
+fn shown(mut secrets: Value, format: Format) -> Value {
     if format != Format::Json {
         for secret in secrets.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut) {
             if let Some(data) = secret.get("content").and_then(|content| content.get("Data")).cloned() {
@@ -158,7 +148,7 @@ fn shown(mut secrets: Value, format: Format) -> anyhow::Result<String> {
             }
         }
     }
-    formatted(&secrets, format)
+    secrets
 }
 
 /// A secret's content; values that are no one else's business come from files, not from the process list.
@@ -169,7 +159,7 @@ fn content(words: &[String], file: Option<&str>) -> anyhow::Result<BTreeMap<Stri
         // The parser's own words could repeat what is in it.
         let map: BTreeMap<String, Value> = serde_yaml::from_str(&text)
             .map_err(|_| anyhow::anyhow!("cannot read secret file {file}: it is no YAML map of keys and values"))?;
-        content.extend(map.into_iter().map(|(k, v)| (k, v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned))));
+        content.extend(map.into_iter().map(|(key, value)| (key, plain(&value))));
     }
     for (key, value) in pairs(words)? {
         let (key, value) = match key.split_once('#') {

@@ -1,9 +1,11 @@
-//! Printing: tables as Juju draws them, YAML, JSON.
+//! Printing: tables with Juju's columns, colours on a terminal, YAML, JSON.
+
+use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::Format;
+use super::args::Format;
 
 /// A value as `--format` asks; what has no table of its own is printed as YAML.
 pub(super) fn formatted(value: &Value, format: Format) -> anyhow::Result<String> {
@@ -13,156 +15,88 @@ pub(super) fn formatted(value: &Value, format: Format) -> anyhow::Result<String>
     }
 }
 
+/// Whether words of a status have their colour.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paint(bool);
+
+impl Paint {
+    /// On a terminal, unless it or its user does not want any; `asked` settles it.
+    pub(super) fn on_terminal(asked: Option<bool>) -> Self {
+        let dumb = std::env::var_os("NO_COLOR").is_some() || std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        Self(asked.unwrap_or_else(|| !dumb && std::io::stdout().is_terminal()))
+    }
+
+    #[cfg(test)]
+    pub(super) fn plain() -> Self {
+        Self(false)
+    }
+
+    #[cfg(test)]
+    pub(super) fn coloured() -> Self {
+        Self(true)
+    }
+
+    /// Green for what is well, red for what needs somebody, yellow for what may end by itself.
+    pub(super) fn status(self, word: &str) -> String {
+        let colour = match word {
+            _ if !self.0 => None,
+            "active" | "idle" | "started" | "running" | "attached" | "completed" => Some(32),
+            "error" | "blocked" | "failed" | "lost" | "down" | "stopped" => Some(31),
+            "waiting" | "maintenance" | "executing" | "allocating" | "pending" | "detaching" => Some(33),
+            _ => None,
+        };
+        colour.map_or_else(|| word.to_owned(), |colour| format!("\x1b[{colour}m{word}\x1b[0m"))
+    }
+}
+
+/// How wide a cell is on a terminal: what sets colours takes no room.
+fn width(cell: &str) -> usize {
+    let mut parts = cell.split('\x1b');
+    let first = parts.next().unwrap_or_default().chars().count();
+    first + parts.map(|part| part.split_once('m').map_or(0, |(_, rest)| rest.chars().count())).sum::<usize>()
+}
+
 /// Columns as wide as their longest cell, two spaces between.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
+    aligned(rows, &[])
+}
+
+/// The same with some columns, numbers mostly, to the right.
+pub(super) fn aligned(rows: &[Vec<String>], right: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|c| rows.iter().filter_map(|r| r.get(c)).map(|cell| cell.chars().count()).max().unwrap_or(0))
-        .collect();
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().filter_map(|r| r.get(c)).map(|cell| width(cell)).max().unwrap_or(0)).collect();
     rows.iter()
         .map(|row| {
-            let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}  ")).collect();
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let room = " ".repeat(widths[column] - width(cell));
+                let (before, after) = if right.contains(&column) { (room.as_str(), "") } else { ("", room.as_str()) };
+                line.push_str(&format!("{before}{cell}{after}  "));
+            }
             format!("{}\n", line.trim_end())
         })
         .collect()
 }
 
-fn text(value: &Value, path: &[&str]) -> String {
-    match path.iter().try_fold(value, |at, key| at.get(key)) {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Null) | None => String::new(),
-        Some(other) => other.to_string(),
-    }
+/// What stands at a path of keys, as text.
+pub(super) fn text(value: &Value, path: &[&str]) -> String {
+    path.iter().try_fold(value, |at, key| at.get(key)).map(super::args::plain).unwrap_or_default()
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.iter().map(|c| (*c).to_owned()).collect()
 }
 
-/// `juju status`.
-pub(super) fn status(status: &Value, relations: bool, storage: bool) -> String {
-    let mut out = table(&[
-        row(["Model", "Controller", "Cloud/Region", "Version"]),
-        vec![
-            text(status, &["model", "name"]),
-            "juju-local".to_owned(),
-            "localhost".to_owned(),
-            text(status, &["model", "version"]),
-        ],
-    ]);
-    let empty = serde_json::Map::new();
-    let apps = status["applications"].as_object().unwrap_or(&empty);
-    if apps.is_empty() {
-        out.push_str("\nModel is empty.\n");
-        return out;
+/// `2G` as `2.0 GiB`.
+pub(super) fn size(text: &str) -> String {
+    let Some(bytes) = crate::machine::size_in_bytes(text) else {
+        return text.to_owned();
+    };
+    let mib = bytes >> 20;
+    match mib {
+        0..1024 => format!("{mib} MiB"),
+        1024..1_048_576 => format!("{}.{} GiB", mib >> 10, (mib % 1024) * 10 / 1024),
+        _ => format!("{}.{} TiB", mib >> 20, (mib % 1_048_576) * 10 / 1_048_576),
     }
-    let mut rows = vec![row(["App", "Version", "Status", "Scale", "Charm", "Rev", "Exposed", "Message"])];
-    let mut units = vec![row(["Unit", "Workload", "Agent", "Machine", "Public address", "Ports", "Message"])];
-    for (name, app) in apps {
-        let members = app["units"].as_object().unwrap_or(&empty);
-        rows.push(vec![
-            name.clone(),
-            text(app, &["version"]),
-            text(app, &["application-status", "current"]),
-            members.len().to_string(),
-            text(app, &["charm-name"]),
-            text(app, &["charm-rev"]),
-            "no".to_owned(),
-            text(app, &["application-status", "message"]),
-        ]);
-        let mut members: Vec<(&String, &Value)> = members.iter().collect();
-        members.sort_by_key(|(unit, _)| unit.rsplit('/').next().and_then(|n| n.parse::<u32>().ok()));
-        for (unit, body) in members {
-            let star = if body["leader"] == Value::Bool(true) { "*" } else { "" };
-            let ports =
-                body["open-ports"].as_array().map(|p| p.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","));
-            units.push(vec![
-                format!("{unit}{star}"),
-                text(body, &["workload-status", "current"]),
-                text(body, &["juju-status", "current"]),
-                text(body, &["machine"]),
-                text(body, &["public-address"]),
-                ports.unwrap_or_default(),
-                text(body, &["workload-status", "message"]),
-            ]);
-        }
-    }
-    out.push('\n');
-    out.push_str(&table(&rows));
-    out.push('\n');
-    out.push_str(&table(&units));
-    let mut machines = vec![row(["Machine", "State", "Address", "Inst id"])];
-    for (id, machine) in status["machines"].as_object().unwrap_or(&empty) {
-        machines.push(vec![
-            id.clone(),
-            text(machine, &["juju-status", "current"]),
-            text(machine, &["dns-name"]),
-            text(machine, &["instance-id"]),
-        ]);
-    }
-    out.push('\n');
-    out.push_str(&table(&machines));
-    if relations {
-        let mut rows = vec![row(["Application", "Endpoint", "Related application", "Interface"])];
-        for (name, app) in apps {
-            for (endpoint, list) in app["relations"].as_object().unwrap_or(&empty) {
-                for relation in list.as_array().into_iter().flatten() {
-                    rows.push(vec![
-                        name.clone(),
-                        endpoint.clone(),
-                        text(relation, &["related-application"]),
-                        text(relation, &["interface"]),
-                    ]);
-                }
-            }
-        }
-        out.push('\n');
-        out.push_str(&table(&rows));
-    }
-    if storage {
-        out.push('\n');
-        out.push_str(&storages(&status["storage"]));
-    }
-    let findings = super::watchful::lines(&status["findings"]);
-    if !findings.is_empty() {
-        out.push('\n');
-        out.push_str(&findings);
-    }
-    out
-}
-
-/// `juju storage`.
-pub(super) fn storages(all: &Value) -> String {
-    let empty = serde_json::Map::new();
-    let mut rows = vec![row(["Unit", "Storage ID", "Type", "Size", "Status", "Location"])];
-    for (id, body) in all.as_object().unwrap_or(&empty) {
-        for (unit, place) in body["attachments"]["units"].as_object().unwrap_or(&empty) {
-            rows.push(vec![
-                unit.clone(),
-                id.clone(),
-                text(body, &["kind"]),
-                text(body, &["size"]),
-                text(body, &["status", "current"]),
-                text(place, &["location"]),
-            ]);
-        }
-    }
-    rows[1..].sort();
-    table(&rows)
-}
-
-/// One task's results as plain text.
-pub(super) fn task(task: &Value) -> String {
-    let mut out = String::new();
-    let mut results = task["results"].as_object().cloned().unwrap_or_default();
-    results.remove("return-code");
-    for stream in ["stdout", "stderr"] {
-        if let Some(Value::String(text)) = results.remove(stream) {
-            out.push_str(&text);
-        }
-    }
-    if !results.is_empty() {
-        out.push_str(&serde_yaml::to_string(&results).unwrap_or_default());
-    }
-    out
 }

@@ -3,25 +3,61 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::Session;
+use super::args::duration;
 use super::client::say;
-use super::commands::Ask;
 use super::query::Query;
-use super::{Kind, WaitFor};
 use crate::api::Request;
 
+#[derive(Debug, Args)]
+pub(super) struct WaitFor {
+    #[arg(value_enum)]
+    kind: Kind,
+    name: String,
+    /// An expression that must be true, as in forEach(units, u => u.workload-status == "active")
+    #[arg(long)]
+    query: Option<String>,
+    #[arg(long, default_value = "10m", value_parser = duration)]
+    timeout: Duration,
+    /// Show each change meanwhile
+    #[arg(long)]
+    summary: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Kind {
+    Application,
+    Unit,
+    Machine,
+    Model,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Application => "application",
+            Self::Unit => "unit",
+            Self::Machine => "machine",
+            Self::Model => "model",
+        })
+    }
+}
+
 /// Waits; fails when the time is out.
-pub(super) fn wait_for(ask: Ask<'_>, wanted: &WaitFor) -> anyhow::Result<ExitCode> {
-    let query = Query::parse(&wanted.query).map_err(|why| anyhow::anyhow!(why))?;
+pub(super) fn wait_for(session: &Session, wanted: &WaitFor) -> anyhow::Result<ExitCode> {
+    let text = wanted.query.clone().unwrap_or_else(|| default_query(wanted.kind).to_owned());
+    let query = Query::parse(&text).map_err(|why| anyhow::anyhow!(why))?;
     let until = Instant::now() + wanted.timeout;
     let mut last = String::new();
     loop {
-        let report = ask(&Request::Status)?;
+        let report = session.ask(&Request::Status)?;
         match scope(&report, wanted.kind, &wanted.name) {
             Some(values) => {
-                let text = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-                let now = format!("{} {:?} is {}: {}", wanted.kind, wanted.name, text("status"), text("message"));
+                let seen = |key: &str| values.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let now = format!("{} {:?} is {}: {}", wanted.kind, wanted.name, seen("status"), seen("message"));
                 if now != last && wanted.summary {
                     say(&now);
                 }
@@ -31,18 +67,22 @@ pub(super) fn wait_for(ask: Ask<'_>, wanted: &WaitFor) -> anyhow::Result<ExitCod
                 }
             }
             // What is not there is dead, to those who ask for that.
-            None if wanted.query.contains("dead") => return Ok(ExitCode::SUCCESS),
+            None if text.contains("dead") => return Ok(ExitCode::SUCCESS),
             None => last = format!("{} {:?} is not there", wanted.kind, wanted.name),
         }
         if Instant::now() > until {
-            anyhow::bail!(
-                "timed out waiting for {} {:?} to fit {}; last seen: {last}",
-                wanted.kind,
-                wanted.name,
-                wanted.query
-            );
+            anyhow::bail!("timed out waiting for {} {:?} to fit {}; last seen: {last}", wanted.kind, wanted.name, text);
         }
         std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// What is waited for when nothing is said.
+fn default_query(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Application | Kind::Unit => "life==\"alive\" && status==\"active\"",
+        Kind::Machine => "life==\"alive\" && status==\"started\"",
+        Kind::Model => "life==\"alive\" && status==\"available\"",
     }
 }
 
@@ -67,6 +107,22 @@ fn scope(report: &Value, kind: Kind, name: &str) -> Option<Map<String, Value>> {
             let (app, _) = name.split_once('/')?;
             let body = report["applications"].get(app)?["units"].get(name)?;
             Some(common(name, body, "workload-status"))
+        }
+        Kind::Machine => Some(common(name, report["machines"].get(name)?, "juju-status")),
+        Kind::Model => {
+            let body = (report["model"]["name"] == name).then_some(&report["model"])?;
+            let mut scope = common(name, body, "model-status");
+            for (key, status) in [("applications", "application-status"), ("machines", "juju-status")] {
+                let all = report[key].as_object().into_iter().flatten();
+                let all: Vec<Value> = all.map(|(name, body)| Value::Object(common(name, body, status))).collect();
+                scope.insert(key.to_owned(), all.into());
+            }
+            let units = report["applications"].as_object().into_iter().flatten();
+            let units = units.flat_map(|(_, app)| app["units"].as_object().into_iter().flatten());
+            let units: Vec<Value> =
+                units.map(|(name, body)| Value::Object(common(name, body, "workload-status"))).collect();
+            scope.insert("units".to_owned(), units.into());
+            Some(scope)
         }
     }
 }

@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::Format;
+use super::Session;
+use super::args::Format;
 use super::client::print;
 use super::show::{formatted, table};
 use crate::api::Request;
@@ -41,14 +42,11 @@ pub(super) enum Watchful {
     },
 }
 
-pub(super) fn run(
-    ask: &dyn Fn(&Request) -> anyhow::Result<Value>,
-    model: &str,
-    command: Watchful,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn run(session: &Session, command: Watchful) -> anyhow::Result<ExitCode> {
+    let model = &session.model;
     match command {
         Watchful::Findings { format, clear } => {
-            let found = ask(&Request::Findings { clear })?;
+            let found = session.ask(&Request::Findings { clear })?;
             let text = match format {
                 Format::Plain => lines(&found),
                 Format::Yaml | Format::Json => formatted(&found, format)?,

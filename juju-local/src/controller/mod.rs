@@ -1,11 +1,15 @@
 //! One process a model: holds the state, runs a thread for each unit's agent, answers commands.
 
+mod deploy;
 mod disks;
 mod faults;
 mod machines;
+mod operations;
 pub(crate) mod requests;
 mod resources;
+mod rollback;
 mod secrets;
+mod settings;
 mod store;
 mod watch;
 
@@ -135,8 +139,12 @@ impl Controller {
     /// # Errors
     /// When the state cannot be read.
     pub fn open(model: &str, dir: &Path, machines: Arc<dyn Machines>) -> anyhow::Result<Arc<Self>> {
-        let store = store::Store::open(&dir.join("state.redb"))?;
-        let state = store.load()?.unwrap_or_else(|| State::new(model));
+        let file = dir.join("state.redb");
+        let lost = || {
+            format!("the state of model {model:?} cannot be used; juju-local destroy-model {model} removes the model")
+        };
+        let store = store::Store::open(&file).with_context(lost)?;
+        let state = store.load().with_context(lost)?.unwrap_or_else(|| State::new(model));
         let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("debug.log"))?;
         let clock_ahead = AtomicU64::new(state.clock_ahead);
         let world =
@@ -217,9 +225,17 @@ impl Controller {
 
     /// Puts the state on disk.
     pub fn save(&self, world: &World) {
-        if let Err(why) = self.store.save(&world.state) {
+        if let Err(why) = self.try_save(world) {
             self.log("controller", "ERROR", "juju.controller", &format!("cannot save the model: {why:#}"));
         }
+    }
+
+    /// The same for those who can still take back what they did.
+    ///
+    /// # Errors
+    /// When the disk is full or broken.
+    pub fn try_save(&self, world: &World) -> anyhow::Result<()> {
+        self.store.save(&world.state)
     }
 
     /// One line of the debug log.

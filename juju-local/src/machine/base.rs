@@ -129,6 +129,17 @@ fn remove_image(image: &Path) -> anyhow::Result<()> {
     super::remove_tree(image)
 }
 
+/// What machines run, as `debian@12`: the same as their host.
+pub fn host_base() -> String {
+    let field = |name: &str| release_field(&fs::read_to_string("/etc/os-release").unwrap_or_default(), name);
+    format!("{}@{}", field("ID="), field("VERSION_ID="))
+}
+
+fn release_field(release: &str, name: &str) -> String {
+    let line = release.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim_matches('"').to_owned()
+}
+
 struct HostRelease {
     id: String,
     codename: String,
@@ -140,13 +151,7 @@ struct HostRelease {
 impl HostRelease {
     fn read() -> anyhow::Result<Self> {
         let release = fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?;
-        let field = |name: &str| {
-            release
-                .lines()
-                .find_map(|l| l.strip_prefix(name))
-                .map(|v| v.trim_matches('"').to_owned())
-                .unwrap_or_default()
-        };
+        let field = |name: &str| release_field(&release, name);
         let (id, codename) = (field("ID="), field("VERSION_CODENAME="));
         if !["debian", "ubuntu"].contains(&id.as_str()) || codename.is_empty() {
             anyhow::bail!(

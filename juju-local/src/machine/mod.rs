@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-pub use base::purge_cache;
+pub use base::{host_base, purge_cache};
 pub use container::Containers;
 pub(crate) use storage::bytes as size_in_bytes;
 
@@ -191,6 +191,34 @@ pub fn check_host() -> anyhow::Result<()> {
     if below.trim() == "overlayfs" {
         anyhow::bail!(
             "juju-local keeps machines as overlays in {STATE_ROOT}, which lies on an overlay itself: mount a volume there"
+        );
+    }
+    Ok(())
+}
+
+/// What a machine takes for a start, in MiB: its own files on top of the image, packages, its journal.
+const ROOM_FOR_ONE_MIB: u64 = 200;
+
+/// Checks that there is room for so many more machines, before anything of them is made.
+///
+/// # Errors
+/// When there is not.
+pub(crate) fn check_room_for(machines: u32) -> anyhow::Result<()> {
+    check_room(&format!("{machines} machine(s)"), u64::from(machines) * ROOM_FOR_ONE_MIB)
+}
+
+/// Checks that there is so much room for what is to be made.
+///
+/// # Errors
+/// When there is not.
+pub(crate) fn check_room(what: &str, needed_mib: u64) -> anyhow::Result<()> {
+    let Ok(stat) = rustix::fs::statvfs(STATE_ROOT) else {
+        return Ok(());
+    };
+    let free_mib = (stat.f_bavail * stat.f_frsize) >> 20;
+    if free_mib < needed_mib {
+        anyhow::bail!(
+            "cannot make {what}: {needed_mib} MiB are needed in {STATE_ROOT}, whose disk has {free_mib} MiB left; free some"
         );
     }
     Ok(())

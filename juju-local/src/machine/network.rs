@@ -37,7 +37,8 @@ impl Network {
     /// The network written down for a model, or a free one.
     pub(super) fn open(dir: &Path) -> anyhow::Result<Self> {
         let file = dir.join("subnet");
-        if let Ok(text) = fs::read_to_string(&file) {
+        // An empty file was begun on a full disk.
+        if let Some(text) = fs::read_to_string(&file).ok().filter(|text| !text.trim().is_empty()) {
             let subnet = text.trim().parse().with_context(|| format!("cannot read {}", file.display()))?;
             return Ok(Self { subnet });
         }
@@ -56,8 +57,12 @@ impl Network {
             })
             .find(|n| attempt("ip", &["link", "add", &Self { subnet: *n }.bridge(), "type", "bridge"]));
         let subnet = free.context("cannot find a free network 10.89.N.0/24; destroy a model")?;
-        fs::write(&file, subnet.to_string())?;
-        Ok(Self { subnet })
+        let network = Self { subnet };
+        if let Err(why) = fs::write(&file, subnet.to_string()) {
+            attempt("ip", &["link", "del", &network.bridge()]);
+            return Err(why).with_context(|| format!("cannot write {}", file.display()));
+        }
+        Ok(network)
     }
 
     /// Makes the bridge and the way out; idempotent.

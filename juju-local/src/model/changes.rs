@@ -124,6 +124,7 @@ impl State {
                 leader_settings: BTreeMap::new(),
                 life: Life::Alive,
                 bindings: BTreeMap::new(),
+                exposed: false,
                 leader_settings_version: 0,
                 endpoints_since: BTreeMap::new(),
                 force_units: false,
@@ -291,6 +292,7 @@ impl State {
             id,
             super::Task {
                 unit: unit.clone(),
+                operation: 0,
                 action: action.to_owned(),
                 params,
                 status: "pending".to_owned(),

@@ -139,6 +139,8 @@ pub struct Application {
     /// Endpoints, and the network space that each is bound to; an empty name stands for all others.
     #[serde(default)]
     pub bindings: BTreeMap<String, String>,
+    #[serde(default)]
+    pub exposed: bool,
     /// Raised by every change of the leader's settings.
     #[serde(default)]
     pub leader_settings_version: u64,
@@ -291,6 +293,9 @@ pub struct Machine {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
     pub unit: UnitName,
+    /// The operation it belongs to: one command, on one or more units.
+    #[serde(default)]
+    pub operation: u32,
     pub action: String,
     pub params: Value,
     /// pending, running, completed, failed, cancelled, aborting, aborted.
@@ -331,10 +336,11 @@ impl State {
         crate::uniter::agent::seconds(&self.setting("update-status-hook-interval")).unwrap_or(300)
     }
 
-    /// Changes model settings; another interval counts from now.
-    pub fn set_model_config(&mut self, set: &BTreeMap<String, String>, now: u64) {
+    /// Changes model settings and gives some back their defaults; another interval counts from now.
+    pub fn set_model_config(&mut self, set: &BTreeMap<String, String>, reset: &[String], now: u64) {
         let before = self.update_status_interval();
         self.config.extend(set.clone());
+        self.config.retain(|key, _| !reset.contains(key));
         let interval = self.update_status_interval();
         if interval != before {
             for unit in self.units.values_mut() {

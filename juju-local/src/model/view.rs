@@ -82,86 +82,167 @@ fn stamp(seconds: u64, format: &str) -> String {
     at.strftime(format).to_string()
 }
 
-/// `juju status --format json`.
-pub fn status(state: &State) -> Value {
-    let machines: Map<String, Value> = state
-        .machines
-        .iter()
-        .map(|(id, machine)| {
-            let current = if machine.powered && machine.created { "started" } else if machine.created { "down" } else { "pending" };
-            let body = json!({"juju-status": {"current": current}, "dns-name": machine.address,
-                "ip-addresses": [machine.address], "instance-id": format!("juju-{}-{id}", state.name), "hostname": format!("juju-{}-{id}", state.name)});
-            (id.to_string(), body)
-        })
-        .collect();
-    let applications: Map<String, Value> = state
-        .applications
-        .iter()
-        .map(|(name, app)| {
-            let principals = state.units_of(name).filter(|(_, unit)| unit.principal.is_none());
-            let units: Map<String, Value> =
-                principals.map(|(unit, _)| (unit.to_string(), status_of(state, unit))).collect();
-            let mut relations: Map<String, Value> = Map::new();
-            for relation in state.relations.values() {
-                if let Some(endpoint) = relation.endpoint_of(name) {
-                    let remote = relation.remote_app(name);
-                    relations.insert(endpoint.name.clone(), json!([{"related-application": remote, "interface": endpoint.interface, "scope": if relation.container { "container" } else { "global" }}]));
-                }
-            }
-            let mut body = json!({"charm": format!("local:{}-{}", app.charm.name, app.revision), "charm-name": app.charm.name,
-                "charm-origin": "local", "charm-rev": app.revision, "exposed": false,
-                "application-status": shown(&application_status(state, name)), "relations": relations, "units": units});
-            let principals: BTreeSet<&String> = state
-                .relations
-                .values()
-                .filter(|r| r.container && app.charm.subordinate && r.endpoint_of(name).is_some())
-                .flat_map(|r| r.endpoints.iter().map(|e| &e.app).filter(|other| *other != name))
-                .collect();
-            if !principals.is_empty() {
-                body["subordinate-to"] = json!(principals);
-            }
-            if !app.workload_version.is_empty() {
-                body["version"] = json!(app.workload_version);
-            }
-            if app.life != Life::Alive {
-                body["life"] = json!("dying");
-            }
-            (name.clone(), body)
-        })
-        .collect();
+/// `juju status --format json`. `base` is the release that machines run.
+pub fn status(state: &State, base: &str, now: u64) -> Value {
+    let machines: Map<String, Value> =
+        state.machines.iter().map(|(id, body)| (id.to_string(), machine(state, *id, body, base))).collect();
+    let applications: Map<String, Value> =
+        state.applications.keys().map(|name| (name.clone(), application_in_status(state, name))).collect();
     json!({
         "model": {"name": state.name, "type": "iaas", "controller": "juju-local", "cloud": "localhost",
-            "version": state.setting("agent-version"), "model-status": {"current": "available"}, "uuid": state.uuid},
-        "machines": machines, "applications": applications, "storage": storage(state)["storage"],
+            "version": state.setting("agent-version"), "uuid": state.uuid,
+            "model-status": {"current": "available"}, "sla": "unsupported"},
+        "machines": machines, "applications": applications, "integrations": integrations(state),
+        "storage": storage(state), "controller": {"timestamp": stamp(now, "%H:%M:%SZ")},
     })
 }
 
+/// `ubuntu@24.04`, as a map.
+fn base_of(text: &str) -> Value {
+    let (name, channel) = text.split_once('@').unwrap_or((text, ""));
+    json!({"name": name, "channel": channel.trim_end_matches("/stable")})
+}
+
+fn machine(state: &State, id: u32, machine: &super::Machine, base: &str) -> Value {
+    let (agent, running) = match (machine.created, machine.powered) {
+        (true, true) => ("started", "running"),
+        (true, false) => ("down", "stopped"),
+        (false, _) => ("pending", "pending"),
+    };
+    let name = format!("juju-{}-{id}", state.name);
+    let addresses: Vec<String> = match machine.address.strip_prefix(super::SPACES[0].1) {
+        Some(rest) => super::SPACES.map(|(_, prefix)| format!("{prefix}{rest}")).to_vec(),
+        None => Vec::new(),
+    };
+    let mut body = json!({"juju-status": {"current": agent, "version": state.setting("agent-version")},
+        "hostname": name, "instance-id": name, "display-name": name, "machine-status": {"current": running, "message": capital(running)},
+        "modification-status": {"current": "idle"}, "base": base_of(base),
+        "constraints": format!("arch={}", std::env::consts::ARCH), "hardware": "virt-type=container"});
+    if !addresses.is_empty() {
+        body["dns-name"] = json!(machine.address);
+        body["network-interfaces"] =
+            json!({"host0": {"ip-addresses": addresses, "is-up": machine.powered, "space": "alpha internal"}});
+        body["ip-addresses"] = json!(addresses);
+    }
+    body
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn application_in_status(state: &State, name: &str) -> Value {
+    let app = &state.applications[name];
+    let principals = state.units_of(name).filter(|(_, unit)| unit.principal.is_none());
+    let units: Map<String, Value> =
+        principals.map(|(unit, _)| (unit.to_string(), unit_in_status(state, unit))).collect();
+    let mut relations: Map<String, Value> = Map::new();
+    for relation in state.relations.values() {
+        let Some(endpoint) = relation.endpoint_of(name) else {
+            continue;
+        };
+        let scope = if relation.container { "container" } else { "global" };
+        let one =
+            json!({"related-application": relation.remote_app(name), "interface": endpoint.interface, "scope": scope});
+        if let Value::Array(list) = relations.entry(endpoint.name.clone()).or_insert_with(|| json!([])) {
+            list.push(one);
+        }
+    }
+    let mut body = json!({"charm": charm_url(app), "charm-name": app.charm.name,
+        "charm-origin": "local", "charm-rev": app.revision, "exposed": app.exposed,
+        "application-status": shown(&application_status(state, name)), "endpoint-bindings": bindings(app)});
+    if let Some(base) = app.charm.bases.first() {
+        body["base"] = base_of(base);
+    }
+    for (key, map) in [("relations", relations), ("units", units)] {
+        if !map.is_empty() || key == "units" {
+            body[key] = Value::Object(map);
+        }
+    }
+    if app.charm.subordinate {
+        let principals = principals_of(state, name);
+        if !principals.is_empty() {
+            body["subordinate-to"] = json!(principals);
+        }
+    }
+    if !app.workload_version.is_empty() {
+        body["version"] = json!(app.workload_version);
+    }
+    if app.life != Life::Alive {
+        body["life"] = json!(app.life);
+    }
+    body
+}
+
+/// The applications on whose machines a subordinate stands.
+fn principals_of<'a>(state: &'a State, name: &str) -> BTreeSet<&'a String> {
+    let stands_on = state.relations.values().filter(|r| r.container && r.endpoint_of(name).is_some());
+    stands_on.flat_map(|r| r.endpoints.iter().map(|e| &e.app)).filter(|other| *other != name).collect()
+}
+
 /// One unit, with its subordinates under it.
-fn status_of(state: &State, name: &UnitName) -> Value {
+fn unit_in_status(state: &State, name: &UnitName) -> Value {
     let unit = &state.units[name];
-    let mut body = json!({"workload-status": shown(&workload(state, name)), "juju-status": shown(&agent(state, name)),
-        "public-address": state.address_of(name)});
+    let mut agent = shown(&agent(state, name));
+    agent["version"] = json!(state.setting("agent-version"));
+    if unit.life != Life::Alive {
+        agent["life"] = json!(unit.life);
+    }
+    let mut body = json!({"workload-status": shown(&workload(state, name)), "juju-status": agent});
     if let Some(data) = error_data(state, name) {
         body["workload-status"]["data"] = data;
     }
     if unit.principal.is_none() {
         body["machine"] = json!(unit.machine.to_string());
     }
+    let address = state.address_of(name);
+    if !address.is_empty() {
+        body["public-address"] = json!(address);
+    }
     if state.is_leader(name) {
         body["leader"] = json!(true);
     }
     if unit.life != Life::Alive {
-        body["life"] = json!("dying");
+        body["life"] = json!(unit.life);
     }
     if !unit.ports.is_empty() {
-        body["open-ports"] = json!(unit.ports);
+        body["open-ports"] = json!(unit.ports.ranges());
     }
     let subordinates: Map<String, Value> =
-        state.subordinates_of(name).map(|unit| (unit.to_string(), status_of(state, unit))).collect();
+        state.subordinates_of(name).map(|unit| (unit.to_string(), unit_in_status(state, unit))).collect();
     if !subordinates.is_empty() {
         body["subordinates"] = Value::Object(subordinates);
     }
     body
+}
+
+fn charm_url(app: &super::Application) -> String {
+    format!("local:{}-{}", app.charm.name, app.revision)
+}
+
+/// Every endpoint and its network space; the empty name stands for all others.
+fn bindings(app: &super::Application) -> Map<String, Value> {
+    let default = app.bindings.get("").map_or(super::SPACES[0].0, String::as_str);
+    [&app.charm.peers, &app.charm.provides, &app.charm.requires]
+        .into_iter()
+        .flat_map(|role| role.keys())
+        .chain(&app.charm.extra_bindings)
+        .map(String::as_str)
+        .chain([""])
+        .map(|name| (name.to_owned(), json!(app.bindings.get(name).map_or(default, String::as_str))))
+        .collect()
+}
+
+/// Every relation with both its ends, which only the tables show.
+fn integrations(state: &State) -> Value {
+    let one = |(id, relation): (&u32, &super::Relation)| {
+        let ends: Vec<String> = relation.endpoints.iter().map(|e| format!("{}:{}", e.app, e.name)).collect();
+        let message = if relation.life == Life::Alive { "" } else { "removing" };
+        json!({"id": id, "requirer": ends.first(), "provider": ends.last(), "message": message,
+            "interface": relation.endpoints.first().map(|e| &e.interface), "type": if relation.peer { "peer" } else { "regular" }})
+    };
+    Value::Array(state.relations.iter().map(one).collect())
 }
 
 fn agent(state: &State, name: &UnitName) -> StatusInfo {
@@ -198,24 +279,37 @@ pub fn unit(state: &State, name: &UnitName) -> Value {
         }
         relations.push(body);
     }
-    json!({name.to_string(): {
+    let mut body = json!({
         "machine": unit.machine.to_string(), "opened-ports": unit.ports.ranges(), "public-address": state.address_of(name),
-        "charm": state.applications.get(&name.app).map(|a| format!("local:{}-{}", a.charm.name, a.revision)),
-        "leader": state.is_leader(name), "life": unit.life, "relation-info": relations, "provider-id": "",
-        "address": state.address_of(name), "hooks-run": unit.local.hooks_run,
-    }})
+        "charm": state.applications.get(&name.app).map(charm_url),
+        "leader": state.is_leader(name), "life": unit.life, "relation-info": relations, "hooks-run": unit.local.hooks_run,
+    });
+    if let Some(version) = state.applications.get(&name.app).map(|app| &app.workload_version).filter(|v| !v.is_empty())
+    {
+        body["workload-version"] = json!(version);
+    }
+    json!({name.to_string(): body})
 }
 
 /// `juju show-application`.
 pub fn application(state: &State, name: &str) -> Value {
     let app = &state.applications[name];
-    let bindings: Map<String, Value> = [&app.charm.peers, &app.charm.provides, &app.charm.requires]
-        .into_iter()
-        .flat_map(|m| m.keys())
-        .map(|e| (e.clone(), json!("alpha")))
-        .collect();
-    json!({name: {"charm": app.charm.name, "charm-origin": "local", "charm-rev": app.revision, "base": app.charm.bases.first(),
-        "channel": "", "principal": !app.charm.subordinate, "exposed": false, "remote": false, "life": app.life, "endpoint-bindings": bindings}})
+    let base = app.charm.bases.first().map(|base| base.trim_end_matches("/stable"));
+    let mut body = json!({"charm": app.charm.name, "charm-origin": "local", "charm-rev": app.revision, "base": base,
+        "principal": !app.charm.subordinate, "exposed": app.exposed, "remote": false, "life": app.life, "endpoint-bindings": bindings(app)});
+    if app.exposed {
+        body["exposed-endpoints"] = json!({"": {"expose-to-cidrs": ["0.0.0.0/0", "::/0"]}});
+    }
+    json!({name: body})
+}
+
+/// `juju model-config`.
+pub fn settings(state: &State, known: &[&str]) -> Value {
+    let one = |key: &&str| {
+        let source = if state.config.contains_key(*key) { "model" } else { "default" };
+        ((*key).to_owned(), json!({"Value": state.setting(key), "Source": source}))
+    };
+    Value::Object(known.iter().map(one).collect())
 }
 
 /// `juju storage`.
@@ -232,7 +326,8 @@ pub fn storage(state: &State) -> Value {
                 (Some(_), Life::Alive, true) => "attached",
                 (Some(_), Life::Alive, false) => "pending",
             };
-            let mut body = json!({"kind": s.kind, "life": s.life, "status": {"current": current}, "size": s.size});
+            let mut body = json!({"kind": s.kind, "life": s.life, "status": {"current": current}, "persistent": true,
+                "pool": "rootfs", "size": s.size});
             if let Some(unit) = unit {
                 body["attachments"] = json!({"units": {unit.to_string(): {"location": s.location}}});
             }
@@ -242,13 +337,16 @@ pub fn storage(state: &State) -> Value {
     json!({"storage": all})
 }
 
-/// One task as `juju run` and `show-operation` print it.
+/// One task as `juju run` and `show-task` print it.
 pub fn task(state: &State, id: u32) -> Value {
     let Some(task) = state.tasks.get(&id) else {
         return Value::Null;
     };
-    let mut body = json!({"id": id.to_string(), "unit": task.unit.to_string(), "status": task.status, "action": task.action,
-        "results": task.results, "timing": {"enqueued": time(task.enqueued), "started": time(task.started), "completed": time(task.completed)}});
+    let mut body = json!({"id": id.to_string(), "unit": task.unit.to_string(), "status": task.status,
+        "timing": timing(task.enqueued, task.started, task.completed)});
+    if task.results.as_object().is_some_and(|map| !map.is_empty()) {
+        body["results"] = task.results.clone();
+    }
     if !task.message.is_empty() {
         body["message"] = json!(task.message);
     }
@@ -256,4 +354,23 @@ pub fn task(state: &State, id: u32) -> Value {
         body["log"] = json!(task.log);
     }
     body
+}
+
+/// One task within its operation.
+pub fn task_of_operation(state: &State, id: u32) -> Value {
+    let mut body = task(state, id);
+    if let Value::Object(map) = &mut body {
+        map.remove("id");
+        if let Some(unit) = map.remove("unit") {
+            map.insert("host".to_owned(), unit);
+        }
+    }
+    body
+}
+
+/// When something was asked for, begun and ended; what has not happened yet is left out.
+pub fn timing(enqueued: u64, started: u64, completed: u64) -> Value {
+    let times = [("enqueued", enqueued), ("started", started), ("completed", completed)];
+    let shown = times.into_iter().filter(|(_, at)| *at > 0);
+    Value::Object(shown.map(|(key, at)| (key.to_owned(), json!(stamp(at, "%Y-%m-%d %H:%M:%S +0000 UTC")))).collect())
 }

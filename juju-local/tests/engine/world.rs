@@ -72,7 +72,7 @@ impl World {
                     Charm { name: self.state.application(&first)?.charm.name.clone(), ..self.charms[second].clone() };
                 self.state.refresh(&first, charm, "", words.has("force"))?;
             }
-            "model-config" => self.state.set_model_config(&words.named, self.now),
+            "model-config" => self.state.set_model_config(&words.named, &[], self.now),
             "lead" if second == "none" => self.state.lead_none(&first, self.now)?,
             "lead" => self.state.lead(&first, &unit(second), self.now)?,
             "leader-set" => self.state.set_leader_settings(&first, &words.named),
@@ -320,7 +320,7 @@ impl World {
     }
 
     fn statuses(&mut self) {
-        let status = view::status(&self.state);
+        let status = view::status(&self.state, "ubuntu@24.04", self.now);
         for (app, body) in status["applications"].as_object().unwrap() {
             self.said.push(format!("{app}: {}", word(&body["application-status"])));
             for (unit, body) in body["units"].as_object().unwrap() {
