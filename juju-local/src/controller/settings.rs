@@ -10,7 +10,7 @@ use super::requests::commit;
 use crate::model::{ModelError, State, view};
 
 /// Settings of a model.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "agent-version",
     "update-status-hook-interval",
     "automatically-retry-hooks",
@@ -27,6 +27,7 @@ const KNOWN: [&str; 20] = [
     "juju-no-proxy",
     "strict",
     "strict-hook-limit",
+    "strict-measured",
     "strict-revealing-actions",
     "shuffle-seed",
     "shuffle-leadership",

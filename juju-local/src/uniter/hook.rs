@@ -12,6 +12,8 @@ use crate::watchful::shuffle::Dice;
 use crate::watchful::{self, Step, Strict};
 
 const OPERATION: &str = "juju.worker.uniter.operation";
+/// How often a hook is run once more by the strict watch, until it changes nothing.
+const AGAIN_MAX: u32 = 3;
 
 /// Runs a hook. The caller holds the machine.
 pub(super) fn run(controller: &Arc<Controller>, me: &UnitName, machine: u32, hook: &HookInfo, dice: Dice) {
@@ -85,7 +87,8 @@ fn flush(
 }
 
 /// The same hook once more, as it is run after an agent that died before it could note what it had done. It sees the
-/// model of the first run with that run's changes, and so has nothing left to change.
+/// model of the first run with that run's changes, and so has nothing left to change. What a charm tells of its machine may
+/// have moved on meanwhile: then the next run must have nothing left.
 #[expect(clippy::too_many_arguments, reason = "they are all that the first run knew")]
 fn run_again(
     controller: &Arc<Controller>,
@@ -97,40 +100,65 @@ fn run_again(
     program: &str,
     depth: u32,
 ) {
-    // Whoever was deposed meanwhile could not have made the changes that the model has now.
-    if commit::flush(&mut snapshot, me, first).is_err() {
-        return;
+    let mut buffered = first.clone();
+    let mut differs = Vec::new();
+    for _ in 0..AGAIN_MAX {
+        // Whoever was deposed meanwhile could not have made the changes that the model has now.
+        if commit::flush(&mut snapshot, me, &buffered).is_err() {
+            return;
+        }
+        let Some((found, context)) = once_more(controller, me, machine, hook, &snapshot, program) else { return };
+        watchful::check_texts(controller, &context);
+        buffered = context.buffered;
+        if let Err(why) = flush(controller, me, hook, &buffered, depth) {
+            let why = format!("another run is not committed: {why}");
+            controller.log(&me.tag(), "WARNING", "juju-local.strict", &why);
+        }
+        differs = found;
+        if differs.is_empty() {
+            return;
+        }
     }
+    for what in &differs {
+        controller.report(watchful::Kind::Idempotent, me, &hook.name, &format!("another run {what}"));
+    }
+}
+
+/// Runs a hook on what an earlier run has left; says what differs then. `None` when that says nothing.
+fn once_more(
+    controller: &Arc<Controller>,
+    me: &UnitName,
+    machine: u32,
+    hook: &HookInfo,
+    snapshot: &State,
+    program: &str,
+) -> Option<(Vec<String>, Context)> {
     controller.log(&me.tag(), "INFO", "juju-local.strict", &format!("run {:?} hook once more", hook.name));
     let leader_settings = |state: &State| state.applications.get(&me.app).map(|app| app.leader_settings.clone());
     let settings = controller.read(leader_settings).unwrap_or_default();
-    let report = |what: &str| controller.report(watchful::Kind::Idempotent, me, &hook.name, what);
     let context = Context::new(me, Kind::Hook(hook.clone()), snapshot.clone());
     let ended = execute(controller, machine, context, &[program.to_owned()]);
     // Who has become leader meanwhile, or is none any more, has reason to do something else.
     if controller.read(|state| state.is_leader(me)) != snapshot.is_leader(me) {
-        return;
+        return None;
     }
     if !ended.end.succeeded() {
         let world = controller.lock();
         let on = !world.stopping && world.state.machines.get(&machine).is_some_and(|m| m.powered);
         drop(world);
         if on && controller.unit_lives(me) {
-            report(&format!("a second run fails: {}", ended.end));
+            let why = format!("another run fails: {}", ended.end);
+            controller.report(watchful::Kind::Idempotent, me, &hook.name, &why);
         }
-        return;
+        return None;
     }
     let mut after = snapshot.clone();
     let flushed = commit::flush(&mut after, me, &ended.context.buffered);
-    let mut differs = watchful::compare(&snapshot, &after, me);
+    let mut differs = watchful::compare(snapshot, &after, me);
     let settings_now = controller.read(leader_settings).unwrap_or_default();
     differs.extend(watchful::keys(&settings, &settings_now, "its application's leader settings"));
     differs.extend(flushed.err().map(|why| format!("makes changes that are refused: {why}")));
-    differs.iter().for_each(|what| report(&format!("a second run {what}")));
-    watchful::check_texts(controller, &ended.context);
-    if let Err(why) = flush(controller, me, hook, &ended.context.buffered, depth) {
-        controller.log(&me.tag(), "WARNING", "juju-local.strict", &format!("the second run is not committed: {why}"));
-    }
+    Some((differs, ended.context))
 }
 
 fn finish(controller: &Controller, me: &UnitName, hook: &HookInfo, seen: &Seen) {

@@ -5,16 +5,22 @@ use std::fmt::Display;
 
 use crate::model::{State, UnitName};
 
-/// What a unit has changed between two states.
+/// What a unit has changed between two states, but for the keys of its databags that the model's `strict-measured` names:
+/// they tell what is measured on its machine, and that moves on.
 pub fn compare(before: &State, after: &State, unit: &UnitName) -> Vec<String> {
     let mut found = Vec::new();
     let empty = BTreeMap::new();
+    let measured = before.setting("strict-measured");
+    let lasting = |bag: &BTreeMap<String, String>| -> BTreeMap<String, String> {
+        let names = || measured.split(',').map(str::trim);
+        bag.iter().filter(|(key, _)| !names().any(|name| name == *key)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
     for (id, new) in &after.relations {
         let old = before.relations.get(id);
         let endpoint = new.endpoint_of(&unit.app).map(|e| e.name.as_str()).unwrap_or_default();
         let own = old.and_then(|r| r.unit_bags.get(unit)).map_or(&empty, |bag| &bag.values);
         let now = new.unit_bags.get(unit).map_or(&empty, |bag| &bag.values);
-        found.extend(keys(own, now, &format!("its databag of {endpoint}:{id}")));
+        found.extend(keys(&lasting(own), &lasting(now), &format!("its databag of {endpoint}:{id}")));
         let own = old.and_then(|r| r.app_bags.get(&unit.app)).map_or(&empty, |bag| &bag.values);
         let now = new.app_bags.get(&unit.app).map_or(&empty, |bag| &bag.values);
         found.extend(keys(own, now, &format!("its application's databag of {endpoint}:{id}")));
