@@ -20,7 +20,7 @@ pub(crate) const ACTION: &str = "bootstrap-cluster";
 pub(crate) fn actions() -> BTreeMap<String, ActionSpec> {
     let spec = || {
         let schema = json!({"type": "object", "properties": {"force": {"type": "boolean"}}});
-        ActionSpec { description: String::new(), schema, parallel: false }
+        ActionSpec { description: String::new(), schema, parallel: false, execution_group: String::new() }
     };
     [ACTION, RESTORE, UNDO, CONFIRM].map(|name| (name.to_owned(), spec())).into()
 }
