@@ -86,7 +86,8 @@ fn machine(state: &State, id: u32, machine: &super::Machine, base: &str) -> Valu
         None => Vec::new(),
     };
     let mut body = json!({"juju-status": {"current": agent, "version": state.setting("agent-version")},
-        "hostname": name, "instance-id": name, "display-name": name, "machine-status": {"current": running, "message": capital(running)},
+        "hostname": name, "instance-id": name, "display-name": name,
+        "machine-status": {"current": running, "message": capital(running)},
         "modification-status": {"current": "idle"}, "base": base_of(base),
         "constraints": format!("arch={}", std::env::consts::ARCH), "hardware": "virt-type=container"});
     if !addresses.is_empty() {
@@ -112,7 +113,8 @@ fn application_in_status(state: &State, name: &str) -> Value {
         let Some(endpoint) = relation.endpoint_of(name) else {
             continue;
         };
-        let one = json!({"related-application": relation.remote_app(name), "interface": endpoint.interface, "scope": "global"});
+        let one = json!({"related-application": relation.remote_app(name),
+            "interface": endpoint.interface, "scope": "global"});
         if let Value::Array(list) = relations.entry(endpoint.name.clone()).or_insert_with(|| json!([])) {
             list.push(one);
         }
@@ -185,7 +187,8 @@ fn integrations(state: &State) -> Value {
         let ends: Vec<String> = relation.endpoints.iter().map(|e| format!("{}:{}", e.app, e.name)).collect();
         let message = if relation.life == Life::Alive { "" } else { "removing" };
         json!({"id": id, "requirer": ends.first(), "provider": ends.last(), "message": message,
-            "interface": relation.endpoints.first().map(|e| &e.interface), "type": if relation.peer { "peer" } else { "regular" }})
+            "interface": relation.endpoints.first().map(|e| &e.interface),
+            "type": if relation.peer { "peer" } else { "regular" }})
     };
     Value::Array(state.relations.iter().map(one).collect())
 }
@@ -242,7 +245,8 @@ pub fn application(state: &State, name: &str) -> Value {
     let app = &state.applications[name];
     let base = app.charm.bases.first().map(|base| base.trim_end_matches("/stable"));
     let mut body = json!({"charm": app.charm.name, "charm-origin": "local", "charm-rev": app.revision, "base": base,
-        "principal": !app.charm.subordinate, "exposed": app.exposed, "remote": false, "life": app.life, "endpoint-bindings": bindings(app)});
+        "principal": !app.charm.subordinate, "exposed": app.exposed, "remote": false, "life": app.life,
+        "endpoint-bindings": bindings(app)});
     if app.exposed {
         body["exposed-endpoints"] = json!({"": {"expose-to-cidrs": ["0.0.0.0/0", "::/0"]}});
     }
