@@ -1,5 +1,6 @@
 //! What a `.charm` file says, read strictly, because Juju does: `metadata`, `config` and `actions` know the files of
-//! these names, `rules` what holds for all of them, `archive` the zip around them, `pack` makes one, `schema` an action's parameters. Here they become one charm.
+//! these names, `rules` what holds for all of them, `schema` an action's parameters, `archive` the zip around them, and
+//! `pack` makes one. Here they become one charm.
 
 mod actions;
 mod archive;

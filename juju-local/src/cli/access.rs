@@ -18,8 +18,8 @@ use crate::api::Request;
 pub(super) enum Access {
     /// Run a command on units, in a hook's context
     ///
-    /// One word is a shell command as it stands; of several each stays one word. What the command writes with hook tools
-    /// counts, also when it leaves with an error.
+    /// One word is a shell command as it stands; of several each stays one word. What the command writes with hook
+    /// tools counts, also when it leaves with an error.
     Exec(Exec),
     /// Open a shell on a unit's machine, or run a command there
     ///
@@ -119,7 +119,7 @@ fn own_options(words: Vec<String>) -> anyhow::Result<(Option<String>, Vec<String
             ("-m" | "--model", name) => model = Some(name.to_owned()),
             ("--no-host-key-checks" | "--proxy" | "--pty", _) => {}
             _ => anyhow::bail!(
-                "cannot pass {word} to ssh: machines are entered without it; a command with such an option goes behind --"
+                "cannot pass {word} to ssh: machines are entered without it; put a command with options behind --"
             ),
         }
     }

@@ -1,4 +1,5 @@
-//! `run` and `run-action`: parameters typed as YAML, progress and log lines on standard error, results on standard output.
+//! `run` and `run-action`: parameters typed as YAML, progress and log lines on standard error, results on standard
+//! output.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -59,7 +60,8 @@ pub(super) enum Actions {
         #[arg(long, value_name = "FILE")]
         params: Option<String>,
         /// Wait for the results, for good or for so long
-        #[arg(long, num_args = 0..=1, default_missing_value = OLD_PATIENCE, require_equals = true, value_parser = duration)]
+        #[arg(long, value_parser = duration, num_args = 0..=1, require_equals = true)]
+        #[arg(default_missing_value = OLD_PATIENCE)]
         wait: Option<Duration>,
         /// Parameters are texts, whatever they look like
         #[arg(long)]

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Session;
 use super::args::{Removal, confirm, option_file, pairs};
 use super::client::say;
-use super::show::text;
+use super::show::{text, units};
 use crate::api::{Deployment, Request};
 
 #[derive(Debug, Subcommand)]
@@ -325,15 +325,8 @@ fn ends_of(session: &Session, number: &str) -> anyhow::Result<(String, String)> 
 
 /// Units whose hook has failed.
 fn failed_units(report: &Value) -> Vec<String> {
-    let apps = report["applications"].as_object().into_iter().flatten();
-    apps.flat_map(|(_, app)| app["units"].as_object().into_iter().flatten())
-        .flat_map(|(name, unit)| {
-            let below = unit["subordinates"].as_object().into_iter().flatten();
-            below.chain([(name, unit)])
-        })
-        .filter(|(_, unit)| unit["workload-status"]["current"] == "error")
-        .map(|(name, _)| name.clone())
-        .collect()
+    let failed = |(_, unit): &(&String, &Value)| unit["workload-status"]["current"] == "error";
+    units(report).filter(failed).map(|(name, _)| name.clone()).collect()
 }
 
 /// A charm as the controller can read it.

@@ -1,4 +1,4 @@
-//! Examples for each command and where to read on, below its help. They are read by a test: each is a command that works.
+//! Examples for each command and where to read on, below its help. A test reads them: each is a command that works.
 
 use clap::CommandFactory as _;
 

@@ -231,13 +231,15 @@ fn keep_only(report: &mut Value, filters: &[String]) {
             .iter()
             .any(|key| body[*key]["current"].as_str().is_some_and(|state| filters.iter().any(|f| f == state)))
     };
+    let fits_unit = |unit: &str, body: &Value| fits(unit) || unit.split('/').next().is_some_and(fits) || state(body);
     let mut machines = Vec::new();
     if let Some(apps) = report["applications"].as_object_mut() {
-        for (name, app) in apps.iter_mut() {
-            let whole = fits(name);
+        for app in apps.values_mut() {
             if let Some(units) = app["units"].as_object_mut() {
                 units.retain(|unit, body| {
-                    whole || fits(unit) || state(body) || body["machine"].as_str().is_some_and(fits)
+                    let mut below = body["subordinates"].as_object().into_iter().flatten();
+                    let above = below.any(|(unit, body)| fits_unit(unit, body));
+                    above || fits_unit(unit, body) || body["machine"].as_str().is_some_and(fits)
                 });
                 machines.extend(units.values().filter_map(|u| u["machine"].as_str()).map(ToOwned::to_owned));
             }
@@ -274,7 +276,7 @@ mod tests {
     #[test]
     fn filters() {
         let report = json!({"machines": {"0": {}, "1": {}, "2": {}}, "applications": {
-            "db": {"units": {"db/0": {"machine": "0", "workload-status": {"current": "blocked"}}, "db/1": {"machine": "1"}}}, "web": {"units": {"web/0": {"machine": "2"}}}}});
+            "db": {"units": {"db/0": {"machine": "0", "workload-status": {"current": "blocked"}}, "db/1": {"machine": "1"}}}, "web": {"units": {"web/0": {"machine": "2", "subordinates": {"agent/3": {}}}}}}});
         let check = |names: &[&str], expected: Expect| {
             let mut report = report.clone();
             keep_only(&mut report, &names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
@@ -295,6 +297,8 @@ mod tests {
         check(&["d*"], expect![[r#"["db/0", "db/1"] ["0", "1"]"#]]);
         check(&["*/0"], expect![[r#"["db/0", "web/0"] ["0", "2"]"#]]);
         check(&["1"], expect![[r#"["db/1"] ["1"]"#]]);
+        check(&["agent"], expect![[r#"["web/0"] ["2"]"#]]);
+        check(&["agent/3"], expect![[r#"["web/0"] ["2"]"#]]);
     }
 
     #[test]

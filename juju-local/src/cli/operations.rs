@@ -16,7 +16,7 @@ use crate::api::Request;
 pub(super) enum Operations {
     /// List what was run
     ///
-    /// Each `run` and each `exec` is one operation, with a task for each unit. What they share is one sequence of numbers.
+    /// Each `run` and each `exec` is one operation, with a task for each unit. They share one sequence of numbers.
     #[command(name = "operations", alias = "list-operations")]
     List {
         /// Only those on units of these applications

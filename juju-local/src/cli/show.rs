@@ -84,6 +84,16 @@ pub(super) fn text(value: &Value, path: &[&str]) -> String {
     path.iter().try_fold(value, |at, key| at.get(key)).map(super::args::plain).unwrap_or_default()
 }
 
+/// Every unit of a status report, subordinates beside those that they stand under.
+pub(super) fn units(report: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let apps = report["applications"].as_object().into_iter().flatten();
+    let principals = apps.flat_map(|(_, app)| app["units"].as_object().into_iter().flatten());
+    principals.flat_map(|(name, unit)| {
+        let below = unit["subordinates"].as_object().into_iter().flatten();
+        below.chain([(name, unit)])
+    })
+}
+
 pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.iter().map(|c| (*c).to_owned()).collect()
 }

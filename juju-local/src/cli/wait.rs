@@ -10,6 +10,7 @@ use super::Session;
 use super::args::duration;
 use super::client::say;
 use super::query::Query;
+use super::show::units;
 use crate::api::Request;
 
 #[derive(Debug, Args)]
@@ -91,11 +92,9 @@ fn scope(report: &Value, kind: Kind, name: &str) -> Option<Map<String, Value>> {
     match kind {
         Kind::Application => {
             let body = report["applications"].get(name)?;
-            let units: Vec<Value> = body["units"]
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(name, body)| Value::Object(common(name, body, "workload-status")))
+            let units: Vec<Value> = units(report)
+                .filter(|(unit, _)| unit.split('/').next() == Some(name))
+                .map(|(unit, body)| Value::Object(common(unit, body, "workload-status")))
                 .collect();
             let mut scope = common(name, body, "application-status");
             scope.insert("charm".to_owned(), body["charm-name"].clone());
@@ -104,8 +103,7 @@ fn scope(report: &Value, kind: Kind, name: &str) -> Option<Map<String, Value>> {
             Some(scope)
         }
         Kind::Unit => {
-            let (app, _) = name.split_once('/')?;
-            let body = report["applications"].get(app)?["units"].get(name)?;
+            let (_, body) = units(report).find(|(unit, _)| *unit == name)?;
             Some(common(name, body, "workload-status"))
         }
         Kind::Machine => Some(common(name, report["machines"].get(name)?, "juju-status")),
@@ -117,10 +115,8 @@ fn scope(report: &Value, kind: Kind, name: &str) -> Option<Map<String, Value>> {
                 let all: Vec<Value> = all.map(|(name, body)| Value::Object(common(name, body, status))).collect();
                 scope.insert(key.to_owned(), all.into());
             }
-            let units = report["applications"].as_object().into_iter().flatten();
-            let units = units.flat_map(|(_, app)| app["units"].as_object().into_iter().flatten());
             let units: Vec<Value> =
-                units.map(|(name, body)| Value::Object(common(name, body, "workload-status"))).collect();
+                units(report).map(|(name, body)| Value::Object(common(name, body, "workload-status"))).collect();
             scope.insert("units".to_owned(), units.into());
             Some(scope)
         }

@@ -1,4 +1,4 @@
-//! Operations: what one command has run, as a task on each unit. Operations and tasks are numbered together, as in Juju.
+//! Operations: what one command has run, as a task on each unit. Both are numbered together, as in Juju.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -120,11 +120,13 @@ fn shown(state: &State, id: u32) -> Value {
     } else {
         tasks.iter().map(|(_, task)| task.completed).max().unwrap_or_default()
     };
+    let listed: Map<String, Value> =
+        tasks.iter().map(|(id, _)| (id.to_string(), view::task_of_operation(state, *id))).collect();
     json!({
         "summary": format!("{} run on unit-{}", first.action, units.join(",unit-").replace('/', "-")),
         "status": status,
         "action": {"name": first.action, "parameters": first.params},
         "timing": view::timing(first.enqueued, begun, ended),
-        "tasks": tasks.iter().map(|(id, _)| (id.to_string(), view::task_of_operation(state, *id))).collect::<Map<_, _>>(),
+        "tasks": listed,
     })
 }

@@ -1,5 +1,5 @@
-//! Making machines for units, and taking back what could not be made: a full disk or a lost network leaves no unit behind
-//! that nobody can start.
+//! Making machines for units, and taking back what could not be made: a full disk or a lost network leaves no unit
+//! behind that nobody can start.
 
 use std::sync::Arc;
 

@@ -115,7 +115,8 @@ fn machine(state: &State, id: u32, machine: &super::Machine, base: &str) -> Valu
         None => Vec::new(),
     };
     let mut body = json!({"juju-status": {"current": agent, "version": state.setting("agent-version")},
-        "hostname": name, "instance-id": name, "display-name": name, "machine-status": {"current": running, "message": capital(running)},
+        "hostname": name, "instance-id": name, "display-name": name,
+        "machine-status": {"current": running, "message": capital(running)},
         "modification-status": {"current": "idle"}, "base": base_of(base),
         "constraints": format!("arch={}", std::env::consts::ARCH), "hardware": "virt-type=container"});
     if !addresses.is_empty() {
@@ -240,7 +241,8 @@ fn integrations(state: &State) -> Value {
         let ends: Vec<String> = relation.endpoints.iter().map(|e| format!("{}:{}", e.app, e.name)).collect();
         let message = if relation.life == Life::Alive { "" } else { "removing" };
         json!({"id": id, "requirer": ends.first(), "provider": ends.last(), "message": message,
-            "interface": relation.endpoints.first().map(|e| &e.interface), "type": if relation.peer { "peer" } else { "regular" }})
+            "interface": relation.endpoints.first().map(|e| &e.interface),
+            "type": if relation.peer { "peer" } else { "regular" }})
     };
     Value::Array(state.relations.iter().map(one).collect())
 }
@@ -266,7 +268,9 @@ pub fn unit(state: &State, name: &UnitName) -> Value {
             .unit_bags
             .iter()
             .filter(|(member, _)| {
-                relation.scope.contains(*member) && *member != name && (relation.peer || member.app == remote)
+                let together = !relation.container || state.principal_of(member) == state.principal_of(name);
+                let other = *member != name && (relation.peer || member.app == remote);
+                relation.scope.contains(*member) && other && together
             })
             .map(|(member, bag)| (member.to_string(), json!({"in-scope": true, "data": bag.values})))
             .collect();
@@ -296,7 +300,8 @@ pub fn application(state: &State, name: &str) -> Value {
     let app = &state.applications[name];
     let base = app.charm.bases.first().map(|base| base.trim_end_matches("/stable"));
     let mut body = json!({"charm": app.charm.name, "charm-origin": "local", "charm-rev": app.revision, "base": base,
-        "principal": !app.charm.subordinate, "exposed": app.exposed, "remote": false, "life": app.life, "endpoint-bindings": bindings(app)});
+        "principal": !app.charm.subordinate, "exposed": app.exposed, "remote": false, "life": app.life,
+        "endpoint-bindings": bindings(app)});
     if app.exposed {
         body["exposed-endpoints"] = json!({"": {"expose-to-cidrs": ["0.0.0.0/0", "::/0"]}});
     }

@@ -1,5 +1,5 @@
-//! What is wrong is refused with one sentence, leaves nothing half-made, and can be removed: bad archives, bad names, bad
-//! state, interrupted commands. Under a minute; most of it needs no machine.
+//! What is wrong is refused with one sentence, leaves nothing half-made, and can be removed: bad archives, bad names,
+//! bad state, interrupted commands. Under a minute; most of it needs no machine.
 
 use std::io::Write as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};

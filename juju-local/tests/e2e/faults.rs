@@ -30,7 +30,7 @@ pub(crate) fn what_is_not_there_is_refused(model: &Model) {
     for line in
         ["kill small/9 --pid 1", "freeze small/9 --service x", "cut small/0 --from small/9", "fill small/9 data"]
     {
-        refused(model, line, "unit \"small/9\" not found");
+        refused(model, line, "unit \"small/9\" not found; see juju-local status");
     }
     refused(model, "heal db", "\"db\" is not a valid unit name");
     refused(model, "freeze small/0 --service nope", "small/0 has no service \"nope\"");
