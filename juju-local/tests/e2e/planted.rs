@@ -152,7 +152,10 @@ fn stale_reads_are_shuffled_in(model: &Model) {
         model.until("the word to reach the peer", || {
             failed() || run(model, "show-unit trusting/1").matches(&format!("word: w{word}")).count() == 2
         });
-        let idle = || run(model, "status --format json").matches("\"current\":\"idle\"").count() == 2;
+        let idle = || {
+            let units = status(model)["applications"]["trusting"]["units"].clone();
+            units.as_object().is_some_and(|all| all.values().all(|unit| unit["juju-status"]["current"] == "idle"))
+        };
         model.until("both to have heard of it", || failed() || idle());
     };
     (0..3).for_each(change);

@@ -28,7 +28,8 @@ pub(crate) fn as_juju_runs_them(model: &Model) {
     model.until("the hook to run", || model.run(&["ssh", "runs/0", "test -e /root/waits"]).is_ok());
     run(model, "run runs/0 beside --background");
     run(model, "run runs/0 beside --background");
-    let task = |id: u32| run(model, &format!("show-operation {id}"));
+    // Operations and tasks are numbered together: each of these operations has one task.
+    let task = |nth: u32| run(model, &format!("show-task {}", 2 * nth));
     model.until("both to run", || [1, 2].iter().all(|id| task(*id).contains("status: running")));
     run(model, "run runs/0 hang --background");
     assert!(task(3).contains("status: pending"), "{}", task(3));
@@ -38,7 +39,7 @@ pub(crate) fn as_juju_runs_them(model: &Model) {
 
     // One that is taken back is killed.
     model.until("the third to run", || task(3).contains("status: running"));
-    run(model, "cancel-task 3");
+    run(model, "cancel-task 6");
     model.until("it to be killed", || task(3).contains("status: aborted"));
     // One whose agent goes away is not begun again.
     run(model, "run runs/0 hang --background");
