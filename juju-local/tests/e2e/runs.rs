@@ -29,7 +29,7 @@ pub(crate) fn as_juju_runs_them(model: &Model) {
     run(model, "run runs/0 beside --background");
     run(model, "run runs/0 beside --background");
     // Operations and tasks are numbered together: each of these operations has one task.
-    let task = |nth: u32| run(model, &format!("show-task {}", 2 * nth));
+    let task = |nth: u32| run(model, &format!("show-task {} --format yaml", 2 * nth));
     model.until("both to run", || [1, 2].iter().all(|id| task(*id).contains("status: running")));
     run(model, "run runs/0 hang --background");
     assert!(task(3).contains("status: pending"), "{}", task(3));
