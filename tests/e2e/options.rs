@@ -61,7 +61,7 @@ const OUT_OF_RANGE: [(&str, &str, &str); 20] = [
     ("character-set", "klingon", "\"klingon\" is not a character set of the server's"),
     ("time-zone", "+15:00", "\"+15:00\" is not SYSTEM, an offset"),
     ("binlog-retention-days", "100", "100 is not a number of days from 1 to 99"),
-    ("long-query-time", "-1", "-1.0 is not a number of seconds from 0 to 31536000"),
+    ("long-query-time", "-1", "-1 is not a number of seconds from 0 to 31536000"),
     ("wsrep-slave-threads", "513", "513 is not a number from 1 to 512"),
     ("sst-method", "mysqldump", "\"mysqldump\" is not mariabackup or rsync"),
     ("lower-case-table-names", "2", "2 is not a number from 0 to 1"),
