@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use crate::machine::open_below;
+use rustix::fs::{Mode, OFlags};
 
 use super::flags::{ToolError, failure};
 use super::tools::Run;
@@ -39,12 +40,8 @@ impl Run<'_> {
         let down = || std::io::Error::other("the machine is down");
         let machine = self.context.snapshot.units.get(&self.context.unit).map(|unit| unit.machine).ok_or_else(down)?;
         let view = self.controller.machines.view(machine).ok_or_else(down)?;
-        let root = rustix::fs::open(view, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        // /proc/PID/root is a link of the kernel's; below it every link is the machine's.
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
-        let file = rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, mode, resolve)?;
-        Ok(File::from(file))
+        Ok(open_below(&view, path, flags, mode)?)
     }
 }
 

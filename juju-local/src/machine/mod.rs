@@ -18,6 +18,7 @@ use std::process::Child;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
 pub use base::{host_base, purge_cache};
@@ -222,6 +223,24 @@ pub(crate) fn check_room(what: &str, needed_mib: u64) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Opens a file below a root, with links followed as processes that live there follow them.
+pub(crate) fn open_below(root: &Path, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<fs::File> {
+    let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    // A machine's root may be reached by a link of the kernel's; below it every link is the machine's.
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let mut tries = 0;
+    loop {
+        match rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, mode, resolve) {
+            // Something was mounted or renamed somewhere on the host meanwhile, and there is ".." on the way: openat2(2).
+            Err(rustix::io::Errno::AGAIN) if tries < 1000 => {
+                tries += 1;
+                std::thread::yield_now();
+            }
+            found => return found.map(fs::File::from),
+        }
+    }
 }
 
 /// Removes a directory. An agent that was writing in it when its machine went away may need a moment to notice.

@@ -10,11 +10,12 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Mode, OFlags};
 
 use super::context::{Context, Kind};
 use super::environment::environment;
 use crate::controller::{Controller, Running};
+use crate::machine::open_below;
 use crate::model::UnitName;
 use crate::watchful::Watcher;
 
@@ -112,9 +113,7 @@ pub(super) fn program(controller: &Controller, machine: u32, me: &UnitName, path
 /// A file of a machine, with links followed as its own processes would follow them.
 fn open(controller: &Controller, machine: u32, path: &str, flags: OFlags) -> rustix::io::Result<File> {
     let root = controller.machines.view(machine).unwrap_or_else(|| controller.machines.root(machine));
-    let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let found = rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?;
-    Ok(File::from(found))
+    open_below(&root, Path::new(path), flags, Mode::empty())
 }
 
 /// Why the kernel would not start this file. The launcher in the machine's namespaces is no judge of that: it hands
