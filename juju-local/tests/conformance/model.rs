@@ -50,7 +50,9 @@ impl Model {
     /// A command, ended when it does not end by itself.
     pub(crate) fn juju(&self, words: &[&str]) -> Output {
         let mut command = Command::new("timeout");
-        let limit = (patience().1 + Duration::from_secs(15)).as_secs().to_string();
+        // The first machine of a host needs a base image, which takes its time.
+        let more = if words.first() == Some(&"deploy") { 400 } else { 15 };
+        let limit = (patience().1 + Duration::from_secs(more)).as_secs().to_string();
         command.args([limit, program()]).args(words);
         command.env("JUJU_MODEL", &self.name).current_dir(self.dir.path()).stdin(Stdio::null());
         command.output().unwrap()
