@@ -320,7 +320,8 @@ impl Story {
         // A word for what no line can hold.
         let long = |word: String| word.replace("LONG-KEY", &"k".repeat(300)).replace("LONG-VALUE", &"v".repeat(70_000));
         let args = words.into_iter().map(long).collect();
-        let mut request = Call { context: String::new(), tool, args, cwd: "/work".to_owned(), stdin: None, unit: None };
+        let mut request =
+            Call { context: String::new(), tool, args, cwd: "/charm".to_owned(), stdin: None, unit: None };
         let (context, _) = self.running.get_mut(unit).unwrap();
         let mut answer = super::tools::call(&self.controller, context, &request);
         if matches!(answer, Ok(Said::NeedStdin)) {

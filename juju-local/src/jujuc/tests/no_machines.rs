@@ -39,7 +39,7 @@ impl Machines for NoMachines {
         let root = self.dir.join("machines").join(id.to_string());
         let net = root.join("sys/class/net/host0");
         fs::create_dir_all(&net).unwrap();
-        fs::create_dir_all(root.join("work")).unwrap();
+        fs::create_dir_all(root.join("charm")).unwrap();
         fs::write(net.join("address"), format!("00:16:3e:00:00:{id:02}\n")).unwrap();
         root
     }
