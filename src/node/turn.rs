@@ -109,9 +109,6 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
     let options = server_options::mark(&wanted.chosen, wanted.use_, wanted.limit_memory);
     // In an outage servers end on their way up whatever their options are.
     let others_serve = running || others_serve(wanted);
-    // The agent of a server that died comes back with what is known to work: two of three that tried new options at once,
-    // behind a power cut, would leave one that serves alone. Only what never starts again tries them out of its turn.
-    let may_try = |note: &Note| running || note.stopped_s.is_some() || note.tries >= STARTS_MAX;
     let to_blame = read(paths).starts >= STARTS_MAX && others_serve;
     let note = change(paths, |note| {
         if note.options != options {
@@ -124,11 +121,17 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
             note.refused = Some((options.clone(), service::last_error()));
         }
     })?;
-    let not_now = wanted.refused_elsewhere || !others_serve || !may_try(&note);
+    let not_now = wanted.refused_elsewhere || !others_serve || !(running || may_try(&note));
     let good = note.good.clone();
     let chosen = choose(note, &options, not_now, asked);
     change(paths, |note| note.trying = good.as_ref() != Some(&chosen))?;
     Ok(chosen)
+}
+
+/// Whether a server that is down may be started with options that it has not served with: in its turn, or when it does not
+/// start with those before either. Two of three that tried them at once, behind a power cut, would leave one that serves alone.
+fn may_try(note: &Note) -> bool {
+    note.stopped_s.is_some() || note.tries >= STARTS_MAX
 }
 
 /// Options that some unit's server does not start with are in no unit's file: a power cut of all would find them everywhere.
@@ -307,6 +310,23 @@ mod tests {
         assert_eq!(chosen(Some("a"), false), asked, "options have changed since");
         assert_eq!(chosen(None, true), good);
         assert_eq!(choose(Note::default(), "b", true, asked.clone()), asked, "a newcomer knows none before");
+    }
+
+    #[test]
+    fn out_of_its_turn_a_server_tries_new_options_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::under(dir.path());
+        note_good(&paths, &settings_of("1")).unwrap();
+        for _ in 0..STARTS_MAX {
+            assert!(!may_try(&read(&paths)), "those before may still do");
+            note_start(&paths, true).unwrap();
+        }
+        assert!(may_try(&read(&paths)), "it does not start with those before either");
+        assert_eq!(read(&paths).starts, 0, "the new ones are not to blame for that");
+        note_good(&paths, &settings_of("1")).unwrap();
+        assert!(!may_try(&read(&paths)));
+        change(&paths, |note| note.stopped_s = Some(7)).unwrap();
+        assert!(may_try(&read(&paths)), "it was stopped for its turn");
     }
 
     #[test]
