@@ -7,6 +7,7 @@ mod cgroup;
 mod command;
 mod container;
 mod cut;
+mod host;
 mod network;
 mod storage;
 
@@ -23,6 +24,8 @@ use serde::{Deserialize, Serialize};
 
 pub use base::{host_base, purge_cache};
 pub use container::Containers;
+pub use host::{check_host, check_root};
+pub(crate) use host::{check_room, check_room_for};
 pub(crate) use storage::bytes as size_in_bytes;
 
 /// A filesystem that a machine sees.
@@ -139,92 +142,6 @@ pub trait Machines: Send + Sync {
 /// Where everything is kept on the host.
 pub const STATE_ROOT: &str = "/var/lib/juju-local";
 
-/// Whether this process may make machines, and see those that there are.
-///
-/// # Errors
-/// When it may not.
-pub fn check_root() -> anyhow::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        anyhow::bail!("juju-local makes machines and networks, which only root may: run it with sudo");
-    }
-    Ok(())
-}
-
-/// Checks that this host can run machines.
-///
-/// # Errors
-/// Names what is missing and how to get it.
-pub fn check_host() -> anyhow::Result<()> {
-    check_root()?;
-    let tools = [
-        ("debootstrap", "debootstrap"),
-        ("systemd-nspawn", "systemd-container"),
-        ("nft", "nftables"),
-        ("ip", "iproute2"),
-        ("nsenter", "util-linux"),
-        ("setsid", "util-linux"),
-        ("mount", "mount"),
-        ("mkfs.ext4", "e2fsprogs"),
-    ];
-    let missing: Vec<&str> = tools.iter().filter(|(tool, _)| !on_path(tool)).map(|(_, package)| *package).collect();
-    if !missing.is_empty() {
-        anyhow::bail!("juju-local needs {}: run apt-get install {}", missing.join(", "), missing.join(" "));
-    }
-    if !Path::new("/sys/fs/cgroup").join("cgroup.controllers").exists() && !Path::new("/sys/fs/cgroup/systemd").exists()
-    {
-        anyhow::bail!(
-            "juju-local needs a mounted cgroup hierarchy, which this host lacks; on a plain machine systemd mounts it"
-        );
-    }
-    let kernel = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    // A filesystem that is a module appears in the list once it is loaded.
-    if !kernel.lines().any(|line| line.trim().ends_with("overlay")) && !command::attempt("modprobe", &["overlay"]) {
-        anyhow::bail!(
-            "juju-local needs overlayfs, which this kernel lacks: run modprobe overlay, or take another kernel"
-        );
-    }
-    if !Path::new("/dev/loop-control").exists() && !command::attempt("modprobe", &["loop"]) {
-        anyhow::bail!("juju-local needs loop devices for storage, which this kernel lacks: run modprobe loop");
-    }
-    // An overlay cannot stand on an overlay, as it would in most application containers.
-    fs::create_dir_all(STATE_ROOT).with_context(|| format!("cannot create {STATE_ROOT}"))?;
-    let below = command::run("stat", &["-f", "-c", "%T", STATE_ROOT]).unwrap_or_default();
-    if below.trim() == "overlayfs" {
-        anyhow::bail!(
-            "juju-local keeps machines as overlays in {STATE_ROOT}, which lies on an overlay itself: mount a volume there"
-        );
-    }
-    Ok(())
-}
-
-/// What a machine takes for a start, in MiB: its own files on top of the image, packages, its journal.
-const ROOM_FOR_ONE_MIB: u64 = 200;
-
-/// Checks that there is room for so many more machines, before anything of them is made.
-///
-/// # Errors
-/// When there is not.
-pub(crate) fn check_room_for(machines: u32) -> anyhow::Result<()> {
-    check_room(&format!("{machines} machine(s)"), u64::from(machines) * ROOM_FOR_ONE_MIB)
-}
-
-/// Checks that there is so much room for what is to be made.
-///
-/// # Errors
-/// When there is not.
-pub(crate) fn check_room(what: &str, needed_mib: u64) -> anyhow::Result<()> {
-    let Ok(stat) = rustix::fs::statvfs(STATE_ROOT) else {
-        return Ok(());
-    };
-    let free_mib = (stat.f_bavail * stat.f_frsize) >> 20;
-    if free_mib < needed_mib {
-        anyhow::bail!(
-            "cannot make {what}: {needed_mib} MiB are needed in {STATE_ROOT}, whose disk has {free_mib} MiB left; free some"
-        );
-    }
-    Ok(())
-}
-
 /// Opens a file below a root, with links followed as processes that live there follow them.
 pub(crate) fn open_below(root: &Path, path: &Path, flags: OFlags, mode: Mode) -> rustix::io::Result<fs::File> {
     let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -257,8 +174,4 @@ pub(crate) fn remove_tree(dir: &Path) -> anyhow::Result<()> {
             }
         }
     }
-}
-
-fn on_path(tool: &str) -> bool {
-    ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(tool).exists())
 }
