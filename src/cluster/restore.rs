@@ -218,13 +218,13 @@ pub(super) fn next(
     planned: &BTreeSet<Unit>,
     history: &ClusterUuid,
 ) -> Vec<Commit> {
-    // It has begun: the others hear of the branch, and join it.
-    if branch(o) >= recovery.epoch {
-        return vec![Commit::CloseRecovery];
-    }
     let Some(restore) = o.juju.app.restore.as_ref().filter(|restore| restore.epoch < recovery.epoch) else {
         return vec![Commit::CloseRecovery];
     };
+    // It has begun: the others hear of the branch, and join it.
+    if branch(o) >= recovery.epoch {
+        return vec![Commit::CloseRecovery, end(o, restore, None)];
+    }
     if let Some(problem) = hopeless(o, restore, planned) {
         return vec![Commit::CloseRecovery, end(o, restore, Some(problem))];
     }

@@ -77,8 +77,8 @@ pub(crate) fn scenario(word: &str, story: impl FnOnce(&Model)) {
     assert!(complaints.is_empty(), "{} complaint(s):\n- {}", complaints.len(), complaints.join("\n- "));
 }
 
-/// What a unit tells the others of its server moves on while hooks run.
-const MEASURED: &str = "strict-measured=position,view";
+/// What a unit tells the others of its server, and of its restarts in turn, moves on while hooks run.
+const MEASURED: &str = "strict-measured=position,view,turn";
 /// Operators ask for passwords; they are to have them.
 const REVEALING: &str = "strict-revealing-actions=get-password,set-password";
 

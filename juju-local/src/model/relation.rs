@@ -41,7 +41,7 @@ impl std::fmt::Display for Endpoint {
 }
 
 impl Relation {
-    fn new(endpoints: Vec<Endpoint>, peer: bool, container: bool) -> Self {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, peer: bool, container: bool) -> Self {
         Self {
             app_bags: endpoints.iter().map(|e| (e.app.clone(), Bag::default())).collect(),
             endpoints,

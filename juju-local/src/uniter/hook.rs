@@ -55,7 +55,7 @@ pub(super) fn run(controller: &Arc<Controller>, me: &UnitName, machine: u32, hoo
     if let Err(why) = flush(controller, me, hook, &ended.context.buffered, depth) {
         return failed(&why);
     }
-    controller.memory.delivered(me, hook, &snapshot);
+    controller.memory.ended(me, hook);
     if Strict::of(&snapshot).idempotent {
         run_again(controller, me, machine, hook, snapshot, &ended.context.buffered, &program.path, depth);
     }

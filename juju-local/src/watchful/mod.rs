@@ -3,6 +3,7 @@
 //! story, and `replay` tells it again to the engine. All are model settings and off by default.
 
 mod again;
+mod bags;
 mod findings;
 mod leaks;
 mod loops;
@@ -26,15 +27,14 @@ pub use step::Step;
 pub(crate) use strict::{Strict, Watcher, changes_before, check_refused, check_texts, hook_begins};
 pub use trace::path as trace_path;
 
-use crate::model::{Bag, HookInfo, ModelError, State, UnitName};
+use crate::model::{HookInfo, ModelError, State, UnitName};
 use shuffle::Dice;
 
 /// What is only remembered while the controller runs.
 #[derive(Default)]
 pub struct Memory {
     loops: Mutex<loops::Loops>,
-    /// The bags that agents were last told of: who, in which relation, of whom.
-    delivered: Mutex<BTreeMap<(UnitName, u32, UnitName), Bag>>,
+    bags: Mutex<bags::Bags>,
     tracer: Mutex<Option<trace::Tracer>>,
 }
 
@@ -43,33 +43,22 @@ impl Memory {
         self.tracer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn bags(&self) -> MutexGuard<'_, bags::Bags> {
+        self.bags.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn loops(&self) -> MutexGuard<'_, loops::Loops> {
         self.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A unit has heard of this bag, as its hook could read it.
-    pub(crate) fn delivered(&self, unit: &UnitName, hook: &HookInfo, snapshot: &State) {
-        let (Some(id), Some(remote)) = (hook.relation, hook.remote_unit.as_ref()) else {
-            return;
-        };
-        let bag = snapshot.relations.get(&id).and_then(|relation| relation.unit_bags.get(remote));
-        let mut delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
-        match bag.filter(|_| !hook.name.ends_with("-relation-departed")) {
-            Some(bag) => delivered.insert((unit.clone(), id, remote.clone()), bag.clone()),
-            None => delivered.remove(&(unit.clone(), id, remote.clone())),
-        };
+    /// A hook has ended well: the agent forgets the bag of a unit that has departed.
+    pub(crate) fn ended(&self, unit: &UnitName, hook: &HookInfo) {
+        self.bags().ended(unit, hook);
     }
 
-    /// Puts what a unit has heard of before in the place of what is there now, for some of the others' bags.
+    /// Puts what a unit knows of before in the place of what is there now, for some of the others' bags.
     pub(crate) fn remember(&self, snapshot: &mut State, unit: &UnitName, hook: Option<&HookInfo>, dice: Dice) {
-        let delivered = self.delivered.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, member) in shuffle::stale(snapshot, unit, hook, dice) {
-            let known = delivered.get(&(unit.clone(), id, member.clone()));
-            let bag = snapshot.relations.get_mut(&id).and_then(|relation| relation.unit_bags.get_mut(&member));
-            if let (Some(known), Some(bag)) = (known, bag) {
-                bag.values.clone_from(&known.values);
-            }
-        }
+        self.bags().read(snapshot, unit, hook, dice);
     }
 
     /// Somebody outside has done something: whatever hooks follow are no echoes.

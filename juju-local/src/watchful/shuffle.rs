@@ -19,6 +19,11 @@ impl Dice {
         Self(seed(state).map(|seed| mix(&format!("{seed} {unit} {throw}"))))
     }
 
+    /// Whether there is a seed.
+    pub(super) fn is_thrown(self) -> bool {
+        self.0.is_some()
+    }
+
     /// A number below `end` for a question; 0 without a seed.
     pub fn below(self, question: &str, end: u64) -> u64 {
         self.0.map_or(0, |number| mix(&format!("{number} {question}")) % end.max(1))
