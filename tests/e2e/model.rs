@@ -111,7 +111,8 @@ impl Model {
             println!(
                 "[{word}] orders that Juju leaves open are drawn from seed {seed}; what looks like a bug is reported"
             );
-            model.juju(&["model-config", &format!("shuffle-seed={seed}"), "strict=true", MEASURED, REVEALING]);
+            let seed = format!("shuffle-seed={seed}");
+            model.juju(&["model-config", &seed, "strict=true", "trace=true", MEASURED, REVEALING]);
         }
         model
     }
@@ -349,6 +350,14 @@ impl Model {
         let log = self.attempt(&["debug-log", "--replay", "--level", "INFO"]).out;
         let lines: Vec<&str> = log.lines().collect();
         println!("{}", lines[lines.len().saturating_sub(60)..].join("\n"));
+        if shuffle_seed().is_some() && self.is_local() {
+            // Whoever looks for the cause wants all of it.
+            for (end, text) in [("log", log.as_str()), ("trace", self.attempt(&["trace"]).out.as_str())] {
+                let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.{end}", self.name));
+                let written = std::fs::write(&path, text);
+                println!("{}: {}", path.display(), written.map_or_else(|why| why.to_string(), |()| "whole".to_owned()));
+            }
+        }
     }
 
     /// One line about what is being done.
