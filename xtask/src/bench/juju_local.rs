@@ -1,5 +1,6 @@
 //! What juju-local itself costs: a hook beside the charm's own time, a tool call, a model at rest, many machines.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -42,17 +43,17 @@ esac
 "#;
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
-    let charm = charm()?;
-    let mut rows = hooks(&charm)?;
-    rows.extend(machines(&charm)?);
+    let mut rows = hooks(&charm("plain", "peers:\n  peers:\n    interface: plain\n")?)?;
+    // Without peers: each of twenty would hear of nineteen others, and hooks are measured above.
+    rows.extend(machines(&charm("alone", "")?)?);
     Ok(rows)
 }
 
-fn charm() -> anyhow::Result<std::path::PathBuf> {
-    let folder = archive::folder("bench-plain")?;
+fn charm(name: &str, endpoints: &str) -> anyhow::Result<std::path::PathBuf> {
+    let folder = archive::folder(&format!("bench-{name}"))?;
     archive::file(&folder, "dispatch", 0o755, CHARM)?;
-    let about = "name: plain\nsummary: s\ndescription: d\npeers:\n  peers:\n    interface: plain\n";
-    archive::file(&folder, "metadata.yaml", 0o644, about)?;
+    let about = format!("name: {name}\nsummary: s\ndescription: d\n{endpoints}");
+    archive::file(&folder, "metadata.yaml", 0o644, &about)?;
     archive::file(&folder, "manifest.yaml", 0o644, "bases:\n- name: ubuntu\n  channel: 24.04/stable\n")?;
     archive::pack(&folder)
 }
@@ -142,13 +143,12 @@ fn machines(charm: &std::path::Path) -> anyhow::Result<Vec<Row>> {
     for count in MACHINES {
         let model = Model::add(&format!("bench-machines-{count}"))?;
         model.juju(&["model-config", "update-status-hook-interval=60m"])?;
-        let before = memory_mib()?;
         let begin = Instant::now();
-        model.deploy(charm, "plain", &["-n", &count.to_string()])?;
-        model.wait_active("plain", usize::try_from(count)?)?;
+        model.deploy(charm, "alone", &["-n", &count.to_string()])?;
+        model.wait_active("alone", usize::try_from(count)?)?;
         let took = begin.elapsed();
         let each_s = took.as_secs_f64() / f64::from(count);
-        let each_mib = (before - memory_mib()?) / f64::from(count);
+        let each_mib = memory_mib(model.controller()?)? / f64::from(count);
         let (first_s, first_mib) = *first.get_or_insert((each_s, each_mib));
         let (times, more) = (each_s / first_s, each_mib / first_mib);
         rows.push(Row {
@@ -191,13 +191,26 @@ fn ticks(pid: u32) -> anyhow::Result<f64> {
     Ok(sum)
 }
 
-fn memory_mib() -> anyhow::Result<f64> {
-    let text = fs::read_to_string("/proc/meminfo").context("cannot read the host's memory")?;
-    let kib: Option<f64> = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    Ok(kib.context("cannot read the host's memory")? / 1024.0)
+/// What a controller and all that runs on its machines have in memory, shared pages shared out: proc(5), `Pss`.
+fn memory_mib(controller: u32) -> anyhow::Result<f64> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for entry in fs::read_dir("/proc").context("cannot list processes")? {
+        // Processes come and go while we look.
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+        if let Some(parent) = parent {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let (mut kib, mut family) = (0.0, vec![controller]);
+    while let Some(pid) = family.pop() {
+        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse().ok());
+        kib += pss.unwrap_or(0.0);
+        family.extend(children.remove(&pid).unwrap_or_default());
+    }
+    Ok(kib / 1024.0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "microseconds of a hook")]
