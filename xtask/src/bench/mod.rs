@@ -9,25 +9,22 @@ mod juju_local;
 mod load;
 mod model;
 mod options;
+mod page;
 mod recovery;
 mod search;
 mod size;
 
-use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-
-use crate::build;
 
 /// What to measure.
 #[derive(Args, Debug)]
 pub(crate) struct Request {
     /// Only these; all without
     sections: Vec<Section>,
-    /// Write docs/benchmarks.md as well
+    /// Write what was measured into docs/benchmarks.md as well
     #[arg(long)]
     write: bool,
 }
@@ -70,6 +67,7 @@ pub(crate) struct Row {
 /// Measures, prints, and fails when a promise is broken.
 pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
     let sections = if request.sections.is_empty() { Section::value_variants() } else { request.sections.as_slice() };
+    let machine = page::machine()?;
     let mut rows = Vec::new();
     for section in sections {
         eprintln!("measuring {section:?}");
@@ -84,12 +82,14 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
             Section::JujuLocal => juju_local::measure(),
             Section::Search => search::measure(),
         };
-        rows.extend(measured.with_context(|| format!("cannot measure {section:?}"))?);
-    }
-    let text = format!("{}\n{}", head()?, table(&rows));
-    print!("{text}");
-    if request.write {
-        fs::write(build::root().join("docs/benchmarks.md"), &text).context("cannot write docs/benchmarks.md")?;
+        let measured = measured.with_context(|| format!("cannot measure {section:?}"))?;
+        let name = section.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let part = page::part(&name, &machine, &measured);
+        println!("{part}");
+        if request.write {
+            page::write(&name, part)?;
+        }
+        rows.extend(measured);
     }
     let broken: Vec<&str> = rows.iter().filter(|row| row.kept == Some(false)).map(|row| row.what.as_str()).collect();
     if !broken.is_empty() {
@@ -100,45 +100,4 @@ pub(crate) fn run(request: &Request) -> anyhow::Result<()> {
 
 fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
-}
-
-fn table(rows: &[Row]) -> String {
-    let mut text = "| what | measured | compared with | promise |\n|---|---|---|---|\n".to_owned();
-    for row in rows {
-        let kept = match row.kept {
-            Some(true) => "kept",
-            Some(false) => "BROKEN",
-            None => "",
-        };
-        text.push_str(&format!("| {} | {} | {} | {kept} |\n", row.what, row.ours, row.against));
-    }
-    text
-}
-
-/// The machine and the versions, without which a number means nothing.
-fn head() -> anyhow::Result<String> {
-    let os = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let os =
-        os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("unknown").trim_matches('"').to_owned();
-    let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let processor = processor
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"))
-        .unwrap_or("")
-        .trim_start_matches([' ', '\t', ':']);
-    let count = std::thread::available_parallelism().context("cannot count the processors")?;
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let memory_kib: u64 = memory
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0);
-    let compiler = Command::new("rustc").arg("--version").output().context("cannot run rustc")?;
-    Ok(format!(
-        "# Benchmarks\n\nWritten by `cargo xtask bench --write`; nothing here was typed by hand.\n\n\
-         - machine: {count} × {processor}, {} GiB\n- system: {os}, {}\n- compiler: {}\n",
-        memory_kib / (1024 * 1024),
-        fs::read_to_string("/proc/sys/kernel/osrelease").map(|r| format!("Linux {}", r.trim())).unwrap_or_default(),
-        String::from_utf8_lossy(&compiler.stdout).trim(),
-    ))
 }
