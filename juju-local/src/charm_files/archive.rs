@@ -96,6 +96,11 @@ impl Archive {
             .is_ok_and(|entry| !entry.is_symlink() && entry.unix_mode().is_none_or(|mode| mode & 0o111 == 0))
     }
 
+    /// Whether dispatch is a folder, which nobody can run.
+    pub(super) fn has_dispatch_folder(&self) -> bool {
+        self.zip.file_names().flatten().any(|name| name.starts_with("dispatch/"))
+    }
+
     /// Whether Juju would find anything to run.
     pub fn has_hooks(&self) -> bool {
         let hook = |rest: &str| !rest.is_empty() && !rest.contains('/');

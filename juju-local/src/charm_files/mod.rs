@@ -68,6 +68,9 @@ impl Charm {
         let raw: Value = yaml("metadata.yaml", &metadata)?;
         let metadata: metadata::Metadata = yaml("metadata.yaml", &metadata)?;
         let (name, summary) = metadata.name_and_summary()?;
+        if archive.has_dispatch_folder() {
+            return Err(CharmError("dispatch is a folder; it has to be a program".to_owned()));
+        }
         if !archive.has_hooks() {
             return Err(CharmError(format!("invalid charm {name:?}: has no hooks nor dispatch file")));
         }
@@ -138,12 +141,24 @@ fn plain(value: &Value) -> String {
     }
 }
 
+/// What the YAML library says to a programmer, said to a charm's author.
+fn in_words(why: &str) -> String {
+    let why = why.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
+    if why.contains("multiple YAML documents") {
+        return "it has several documents, and one is expected".to_owned();
+    }
+    if why.contains("budget breached") {
+        return "it is too large, too deep, or refers to itself too often".to_owned();
+    }
+    why.replace("expected mapping start", "expected a map").replace("expected string scalar", "expected a text")
+}
+
 fn yaml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, CharmError> {
     serde_yaml::from_str(text).map_err(|why| {
         // Below its first line it draws a picture of the place.
         let why = why.to_string();
         let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        CharmError(format!("cannot read {file}: {why}"))
+        CharmError(format!("cannot read {file}: {}", in_words(why)))
     })
 }
 
@@ -180,5 +195,26 @@ mod tests {
 
     pub(super) fn check(files: &[&str], expected: Expect) {
         check_at("3.6.12", files, expected);
+    }
+
+    #[test]
+    fn yaml_that_cannot_be_read() {
+        check(
+            &["metadata.yaml 644 name: db\nname: b\n"],
+            expect_test::expect!["cannot read metadata.yaml: line 2 column 1: duplicate mapping key: name"],
+        );
+        check(
+            &["metadata.yaml 644 name: db\n---\nname: b\n"],
+            expect_test::expect!["cannot read metadata.yaml: it has several documents, and one is expected"],
+        );
+        check(
+            &["metadata.yaml 644 name: [x]\n"],
+            expect_test::expect!["cannot read metadata.yaml: line 1 column 7: expected a text"],
+        );
+        check(
+            &["metadata.yaml 644 - name\n"],
+            expect_test::expect!["cannot read metadata.yaml: line 1 column 1: expected a map"],
+        );
+        check(&["dispatch/x 755 one"], expect_test::expect!["dispatch is a folder; it has to be a program"]);
     }
 }

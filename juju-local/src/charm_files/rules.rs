@@ -148,6 +148,11 @@ fn check_storage(charm: &str, store: &str, body: &Value) -> Result<(), CharmErro
         if !location.starts_with('/') || location.split('/').any(|part| part == "..") {
             return Err(wrong(format_args!("{place}: location {location:?} is not an absolute path")));
         }
+        if hides_the_system(location) {
+            return Err(wrong(format_args!(
+                "{place}: location {location:?} would hide what the machine needs; take a folder of its own, below /srv for example"
+            )));
+        }
     }
     let least = super::plain(&body["minimum-size"]);
     if !least.is_empty() && crate::machine::size_in_bytes(&least).is_none() {
@@ -181,6 +186,36 @@ fn check_assumption(assumption: &Value) -> Result<(), CharmError> {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Err(unread()),
     }
+}
+
+/// Whether a filesystem that is mounted there hides what a machine boots from, or what Juju keeps on it.
+fn hides_the_system(location: &str) -> bool {
+    const WITH_ALL_BELOW: [&str; 6] = ["dev", "proc", "run", "sys", "var/lib/juju/agents", "var/lib/juju/run"];
+    const THEMSELVES: [&str; 17] = [
+        "",
+        "bin",
+        "boot",
+        "etc",
+        "lib",
+        "lib64",
+        "sbin",
+        "usr",
+        "usr/bin",
+        "usr/lib",
+        "usr/lib64",
+        "usr/sbin",
+        "usr/share",
+        "var",
+        "var/lib",
+        "var/lib/juju",
+        "var/lib/juju/storage",
+    ];
+    let parts: Vec<&str> = location.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let path = parts.join("/");
+    THEMSELVES.contains(&path.as_str())
+        || WITH_ALL_BELOW
+            .iter()
+            .any(|top| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 /// Checks `manifest.yaml`: each base has a known name and a channel, and one of them is for this machine's processor.
@@ -353,6 +388,19 @@ mod tests {
             "minimum-size: big",
             expect![[r#"metadata.yaml: storage data: minimum-size "big" is no size; write for example 500M or 2G"#]],
         );
+        check(
+            "location: //etc/./",
+            expect![[
+                r#"metadata.yaml: storage data: location "//etc/./" would hide what the machine needs; take a folder of its own, below /srv for example"#
+            ]],
+        );
+        check(
+            "location: /run/x",
+            expect![[
+                r#"metadata.yaml: storage data: location "/run/x" would hide what the machine needs; take a folder of its own, below /srv for example"#
+            ]],
+        );
+        check("location: /etc/db", expect![[r#"db ["ubuntu@24.04/stable"] {}"#]]);
         check("location: srv", expect![[r#"metadata.yaml: storage data: location "srv" is not an absolute path"#]]);
         refused(
             "storage: {data: {type: block, location: /x}}",

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::Value;
 
+use super::interrupt;
 use crate::api::{Reply, Request};
 use crate::controller::{STOPPED, is_stopped, model_dir};
-use crate::machine::{STATE_ROOT, check_host, check_room};
+use crate::machine::{STATE_ROOT, check_host, check_room, remove_tree};
 
 /// One line for people, on standard error.
 pub(super) fn say(text: &str) {
@@ -85,11 +86,23 @@ pub(super) fn start(model: &str) -> anyhow::Result<()> {
         );
     }
     let dir = model_dir(model);
-    if !dir.exists() {
-        // The state, its journal and the log.
-        check_room("a model", 16)?;
+    if dir.exists() {
+        return start_in(model, &dir);
     }
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    // The state, its journal and the log.
+    check_room("a model", 16)?;
+    start_in(model, &dir).inspect_err(|_| {
+        // Nothing is half made. Another one may have been faster after all.
+        if !is_locked(model) {
+            let _ = remove_tree(&dir);
+            let _ = fs::remove_dir(Path::new(STATE_ROOT).join("models"));
+            let _ = fs::remove_dir(STATE_ROOT);
+        }
+    })
+}
+
+fn start_in(model: &str, dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("controller.log"))?;
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut controller = Command::new("setsid")
@@ -135,6 +148,7 @@ pub(super) fn ask(model: &str, request: &Request) -> anyhow::Result<Value> {
         start(model)?;
     }
     let mut stream = connect(model).context("cannot reach the controller")?;
+    let _asked = interrupt::Asked::now();
     let mut text = serde_json::to_string(request)?;
     text.push('\n');
     stream.write_all(text.as_bytes())?;

@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod fault;
 mod help;
+mod interrupt;
 mod log;
 mod look;
 mod machines;
@@ -98,6 +99,7 @@ impl Session {
 /// Parses and runs; 2 for wrong usage, 1 for failure.
 pub fn run() -> ExitCode {
     let cli = Cli::from_arg_matches(&help::grammar().get_matches()).unwrap_or_else(|why| why.exit());
+    interrupt::watch();
     match command(cli) {
         Ok(code) => code,
         Err(why) => {

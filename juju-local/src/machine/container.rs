@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 
 use super::command::{attempt, run};
 use super::network::{Network, network_unit, outside_mtu};
+use super::process::{children, is_first};
 use super::{Machines, Mount, base, cgroup, cut, storage};
 
 /// The machines of one model.
@@ -23,7 +25,8 @@ pub struct Containers {
     /// Several machines are made at once; one of them makes the bridge.
     bridge: Mutex<()>,
     /// Whether the model is being destroyed: nothing may be started any more, or it would be left behind.
-    closed: RwLock<bool>,
+    closed: AtomicBool,
+    starting: RwLock<()>,
 }
 
 /// Starts the container again when it was rebooted from inside: then nspawn ends with 133. Not when the power was cut.
@@ -62,7 +65,8 @@ impl Containers {
             dir: dir.to_owned(),
             network: Network::open(dir)?,
             bridge: Mutex::new(()),
-            closed: RwLock::new(false),
+            closed: AtomicBool::new(false),
+            starting: RwLock::default(),
         })
     }
 
@@ -85,12 +89,12 @@ impl Containers {
     }
 
     /// Keeps the model from being destroyed while something is started.
-    fn enter(&self) -> anyhow::Result<RwLockReadGuard<'_, bool>> {
-        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
-        if *closed {
+    fn enter(&self) -> anyhow::Result<RwLockReadGuard<'_, ()>> {
+        let starting = self.starting.read().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::SeqCst) {
             anyhow::bail!("cannot start a machine: the model is being destroyed");
         }
-        Ok(closed)
+        Ok(starting)
     }
 
     /// The launcher's pid: it must still be the one we started.
@@ -162,7 +166,7 @@ impl Containers {
     /// Up to the basic target and its address: services behind it may take as long as they like.
     fn wait_for_systemd(&self, id: u32) -> anyhow::Result<()> {
         let begun = Instant::now();
-        while begun.elapsed() < BOOT_LIMIT {
+        while begun.elapsed() < BOOT_LIMIT && !self.closed.load(Ordering::SeqCst) {
             if let Some(leader) = self.leader(id) {
                 let leader = leader.to_string();
                 let active = |unit| attempt("nsenter", &["-t", &leader, "-a", "systemctl", "-q", "is-active", unit]);
@@ -173,6 +177,9 @@ impl Containers {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));
+        }
+        if self.closed.load(Ordering::SeqCst) {
+            anyhow::bail!("machine {id} is not started: the model is being destroyed");
         }
         anyhow::bail!("machine {id} did not come up within {} s: {}", begun.elapsed().as_secs(), self.console_tail(id))
     }
@@ -471,7 +478,9 @@ impl Machines for Containers {
     }
 
     fn destroy_all(&self) -> anyhow::Result<()> {
-        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
+        // Whoever waits for a machine to come up waits no longer.
+        self.closed.store(true, Ordering::SeqCst);
+        let _nobody_starts = self.starting.write().unwrap_or_else(PoisonError::into_inner);
         for id in self.ids() {
             self.destroy(id)?;
         }
@@ -483,17 +492,4 @@ impl Machines for Containers {
     fn is_up(&self, id: u32) -> bool {
         self.leader(id).is_some()
     }
-}
-
-fn children(pid: u32) -> Vec<u32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-/// Whether a process is number 1 of a process namespace of its own.
-fn is_first(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
-    let numbers: Vec<&str> = numbers.split_whitespace().collect();
-    numbers.len() > 1 && numbers.last() == Some(&"1")
 }

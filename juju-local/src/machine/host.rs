@@ -20,7 +20,22 @@ pub fn check_root() -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         anyhow::bail!("juju-local makes machines and networks, which only root may: run it with sudo");
     }
-    Ok(())
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    match lacking(&status) {
+        Some(right) => anyhow::bail!(
+            "juju-local makes machines and networks, for which it lacks {right}: run it as root outside of a container, or in one that may do everything"
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The capability, of those that machines need, which a process with this /proc/PID/status lacks. Its numbers are those of
+/// capability.h.
+fn lacking(status: &str) -> Option<&'static str> {
+    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let set = u64::from_str_radix(set.trim(), 16).ok()?;
+    let needed = [(12, "CAP_NET_ADMIN"), (18, "CAP_SYS_CHROOT"), (21, "CAP_SYS_ADMIN"), (27, "CAP_MKNOD")];
+    needed.into_iter().find(|(number, _)| set >> number & 1 == 0).map(|(_, name)| name)
 }
 
 /// Checks that this host can run machines.
@@ -41,7 +56,11 @@ pub fn check_host() -> anyhow::Result<()> {
     ];
     let missing: Vec<&str> = tools.iter().filter(|(tool, _)| !on_path(tool)).map(|(_, package)| *package).collect();
     if !missing.is_empty() {
-        anyhow::bail!("juju-local needs {}: run apt-get install {}", missing.join(", "), missing.join(" "));
+        anyhow::bail!(
+            "juju-local needs {}, which PATH does not have: run apt-get install {}; /usr/sbin belongs into PATH as well",
+            missing.join(", "),
+            missing.join(" ")
+        );
     }
     if !Path::new("/sys/fs/cgroup").join("cgroup.controllers").exists() && !Path::new("/sys/fs/cgroup/systemd").exists()
     {
@@ -108,5 +127,20 @@ pub(crate) fn check_room(what: &str, needed_mib: u64) -> anyhow::Result<()> {
 }
 
 fn on_path(tool: &str) -> bool {
-    ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(tool).exists())
+    // As it is run later on.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_capability_is_named() {
+        assert_eq!(lacking("Name:\tx\nCapEff:\t000001ffffffffff\n"), None);
+        assert_eq!(lacking("CapEff:\t000001ffffffefff\n"), Some("CAP_NET_ADMIN"));
+        assert_eq!(lacking("CapEff:\t000001ffffdfffff\n"), Some("CAP_SYS_ADMIN"));
+        assert_eq!(lacking("an older kernel"), None);
+    }
 }

@@ -9,6 +9,7 @@ mod container;
 mod cut;
 mod host;
 mod network;
+mod process;
 mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};

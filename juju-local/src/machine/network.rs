@@ -49,14 +49,24 @@ impl Network {
             .flatten()
             .filter_map(|entry| fs::read_to_string(entry.path().join("subnet")).ok())
             .collect();
-        // Making the bridge is the claim: of two models that look at the same moment, the kernel lets one have it.
-        let free = (1..=250u8)
-            .filter(|n| {
-                SPACES.iter().all(|(_, prefix)| !taken.contains(&format!(" {prefix}{n}.")))
-                    && !others.iter().any(|o| o.trim() == n.to_string())
-            })
-            .find(|n| attempt("ip", &["link", "add", &Self { subnet: *n }.bridge(), "type", "bridge"]));
-        let subnet = free.context("cannot find a free network 10.89.N.0/24; destroy a model")?;
+        let free = (1..=250u8).filter(|n| {
+            SPACES.iter().all(|(_, prefix)| !taken.contains(&format!(" {prefix}{n}.")))
+                && !others.iter().any(|o| o.trim() == n.to_string())
+        });
+        let mut claimed = None;
+        for subnet in free {
+            // Making the bridge is the claim: of two models that look at the same moment, the kernel lets one have it.
+            let bridge = Self { subnet }.bridge();
+            match run("ip", &["link", "add", &bridge, "type", "bridge"]) {
+                Ok(_) => {
+                    claimed = Some(subnet);
+                    break;
+                }
+                Err(_) if Path::new("/sys/class/net").join(&bridge).exists() => {}
+                Err(why) => return Err(why).with_context(|| format!("cannot make the network bridge {bridge}")),
+            }
+        }
+        let subnet = claimed.context("cannot find a free network 10.89.N.0/24; destroy a model")?;
         let network = Self { subnet };
         if let Err(why) = fs::write(&file, subnet.to_string()) {
             attempt("ip", &["link", "del", &network.bridge()]);

@@ -26,9 +26,9 @@ pub(super) fn mount(machine: &Path, mount: &Mount) -> anyhow::Result<()> {
     if !image.exists() {
         let making = point.with_extension("making");
         let file = fs::File::create(&making)?;
-        file.set_len(
-            bytes(&mount.size).with_context(|| format!("cannot read size {:?} of storage {}", mount.size, mount.id))?,
-        )?;
+        let size =
+            bytes(&mount.size).with_context(|| format!("cannot read size {:?} of storage {}", mount.size, mount.id))?;
+        file.set_len(size).with_context(|| format!("cannot make storage {} of {}", mount.id, mount.size))?;
         run(
             "mkfs.ext4",
             &[

@@ -6,7 +6,7 @@ use rand::RngExt as _;
 use serde_json::Value;
 
 use super::storage::Wanted;
-use super::{Application, Endpoint, Life, SPACES, State, UnitName};
+use super::{Application, Endpoint, Life, SPACES, State, UnitName, check_application_name};
 use crate::charm_files::Charm;
 
 /// Why a command was refused: one sentence, with the remedy where there is one.
@@ -67,6 +67,7 @@ impl State {
         config: &BTreeMap<String, String>,
         storage: &BTreeMap<String, String>,
     ) -> Result<(), ModelError> {
+        check_application_name(name)?;
         if self.applications.contains_key(name) {
             return Err(ModelError::new(format!(
                 "cannot deploy application {name:?}: already exists; remove it first, or deploy under another name"

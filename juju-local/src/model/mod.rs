@@ -67,6 +67,23 @@ pub struct UnitName {
     pub number: u32,
 }
 
+/// Whether Juju takes this for an application's name: words of lower-case letters and digits with hyphens between them, the
+/// first begins with a letter, the others have one. It is part of file names, hence the limit.
+///
+/// # Errors
+/// When it is none.
+pub fn check_application_name(name: &str) -> Result<(), ModelError> {
+    let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let word = |word: &str| word.chars().all(known) && word.chars().any(|c| c.is_ascii_lowercase());
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) && name.split('-').all(word) && name.len() <= 200 {
+        return Ok(());
+    }
+    Err(ModelError::new(format!(
+        "invalid application name {name:?}; use lower-case letters, digits and hyphens, a letter first and in each part, \
+         at most 200"
+    )))
+}
+
 impl TryFrom<String> for UnitName {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
