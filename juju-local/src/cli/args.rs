@@ -119,13 +119,22 @@ pub(super) struct Removal {
 
 /// Asks, on a terminal, before something is removed.
 pub(super) fn confirm(removal: &Removal, what: &str) -> anyhow::Result<()> {
-    if removal.no_prompt || !std::io::stdin().is_terminal() {
+    if std::io::stdin().is_terminal() { insist(removal, what) } else { Ok(()) }
+}
+
+/// Asks, whoever is there to answer, before everything is removed.
+pub(super) fn insist(removal: &Removal, what: &str) -> anyhow::Result<()> {
+    if removal.no_prompt {
         return Ok(());
     }
     say(&format!("This will {what}. Continue [y/N]? "));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) { Ok(()) } else { anyhow::bail!("aborted") }
+    if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        Ok(())
+    } else {
+        anyhow::bail!("aborted: answer y, or give --no-prompt")
+    }
 }
 
 /// `key=value` words.

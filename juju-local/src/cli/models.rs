@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde_json::{Map, json};
 
 use super::Session;
-use super::args::{Output, Removal, confirm};
+use super::args::{Output, Removal, insist};
 use super::client::{ask, choose, connects, exists, models, print, say, start};
 use super::show::{aligned, row, text};
 use crate::api::Request;
@@ -132,7 +132,7 @@ fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
     if !exists(model) {
         anyhow::bail!("model {model:?} not found; see juju-local models");
     }
-    confirm(removal, &format!("destroy model {model:?} with all its machines and data"))?;
+    insist(removal, &format!("destroy model {model:?} with all its machines and data"))?;
     if connects(model) {
         ask(model, &Request::DestroyModel)?;
     } else {

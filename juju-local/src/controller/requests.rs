@@ -154,7 +154,9 @@ pub(crate) fn handle(
         Request::Resolved { unit, no_retry } => {
             let unit = name(unit)?;
             commit(controller, |state| {
-                let pending = state.units.get_mut(&unit).and_then(|u| u.local.pending.as_mut()).filter(|p| p.failed);
+                let there = state.units.get_mut(&unit);
+                let there = there.ok_or_else(|| ModelError::new(format!("unit {:?} not found", unit.to_string())))?;
+                let pending = there.local.pending.as_mut().filter(|p| p.failed);
                 let pending = pending
                     .ok_or_else(|| ModelError::new(format!("unit {:?} is not in an error state", unit.to_string())))?;
                 pending.resolved = Some(if no_retry { Resolution::Skip } else { Resolution::Retry });
