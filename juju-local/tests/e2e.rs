@@ -285,6 +285,7 @@ fn bad_input_is_refused_and_leaves_nothing() {
     model.wait(1);
     bad_input::interrupted_commands_end(&model);
     bad_input::bad_states_can_be_removed(&model);
+    bad_input::what_does_not_boot_can_be_removed(&model);
     let subnet = model.subnet();
     model.run(&["destroy-model", "--no-prompt"]).unwrap();
     nothing_is_left(&model.name, &subnet);

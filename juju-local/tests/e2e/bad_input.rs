@@ -147,3 +147,21 @@ pub(crate) fn bad_states_can_be_removed(model: &Model) {
     model.run(&["destroy-model", &name, "--no-prompt"]).unwrap();
     assert!(!dir.exists());
 }
+
+/// A machine that never comes up, for want of its units, does not hold up the end of its model.
+pub(crate) fn what_does_not_boot_can_be_removed(model: &Model) {
+    let name = format!("{}-y", model.name);
+    let hidden = "{name: bad, summary: s, description: d, storage: {data: {type: filesystem, location: /etc/systemd}}}";
+    charm(model, &[("644 metadata.yaml", hidden), MANIFEST, DISPATCH]);
+    model.run(&["add-model", &name, "--no-switch"]).unwrap();
+    let deploy = ["deploy", "-m", &name, "./bad.charm"];
+    let deploy = model.command(&deploy).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    model
+        .until("the machine to start", || host(&format!("pgrep -fc 'models/{name}/machines/[0]/root' || true")) != "0");
+    let begun = std::time::Instant::now();
+    model.run(&["destroy-model", &name, "--no-prompt"]).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(60), "it waited for the machine: {:?}", begun.elapsed());
+    let said = deploy.wait_with_output().unwrap();
+    assert!(!said.status.success() && String::from_utf8_lossy(&said.stderr).contains("is being destroyed"), "{said:?}");
+    assert!(!Path::new("/var/lib/juju-local/models").join(&name).exists());
+}
