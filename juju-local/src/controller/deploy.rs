@@ -118,9 +118,11 @@ fn check_deployable(
         }
     }
     if archive.cannot_dispatch() {
-        progress(
-            "dispatch cannot be run (its mode lacks x): every hook will fail; set the mode and pack the charm again",
-        );
+        let why = "dispatch cannot be run (its mode lacks x): every hook would fail";
+        if !wanted.force {
+            anyhow::bail!("{why}; set the mode and pack the charm again, or deploy it as it is with --force");
+        }
+        progress(why);
     }
     if crate::charm_files::check_profile(&mut archive, wanted.force)? {
         progress("lxd-profile.yaml is not applied: machines of juju-local are no LXD containers");

@@ -38,6 +38,8 @@ pub(crate) fn bad_charms_are_refused(model: &Model) {
         (&[MANIFEST, DISPATCH], "metadata.yaml is missing"),
         (&[("644 bad/metadata.yaml", ""), DISPATCH], "pack what is in that directory"),
         (&[METADATA, MANIFEST], "has no hooks nor dispatch file"),
+        (&[METADATA, MANIFEST, ("644 dispatch", "#!/bin/sh")], "its mode lacks x"),
+        (&[METADATA, MANIFEST, ("755 dispatch/x", "#!/bin/sh")], "dispatch is a folder"),
         (&[METADATA, MANIFEST, DISPATCH, ("link x", "/etc/passwd")], "symlink \"x\" is absolute"),
         (&[METADATA, MANIFEST, DISPATCH, ("link x", "../../y")], "leads out of scope"),
         (&[METADATA, MANIFEST, DISPATCH, ("644 ../x", "")], "leads out of scope"),
