@@ -110,8 +110,10 @@ pub(crate) fn interrupted_commands_end(model: &Model) {
         vec!["ssh", "small/0", "sleep", "1000"],
         vec!["add-unit", "small"],
     ] {
+        // Whoever started the tests in the background may have had them ignore it, and what they start ignores it then.
+        let mut command = model.program("env", &["--default-signal=INT", env!("CARGO_BIN_EXE_juju-local")]);
         let mut child =
-            model.command(&words).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            command.args(&words).process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(300));
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         kill_process_group(group, Signal::INT).unwrap();

@@ -46,7 +46,11 @@ impl Model {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_juju-local"));
+        self.program(env!("CARGO_BIN_EXE_juju-local"), words)
+    }
+
+    pub(crate) fn program(&self, program: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(words).env("JUJU_MODEL", &self.name).current_dir(self.dir.path());
         command
     }
