@@ -246,7 +246,7 @@ impl Controller {
     }
 
     /// Does something while no other unit does anything on this machine; with a group, while nobody else of that group
-    /// does. It is not done when the unit has gone, or its machine is off, before its turn comes.
+    /// does. It is not done when the unit has gone, or is to go by force, or its machine is off, before its turn comes.
     pub fn holding_machine(&self, unit: &UnitName, machine: u32, group: &str, act: impl FnOnce()) {
         let lock = {
             let mut locks = self.machine_locks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -256,7 +256,7 @@ impl Controller {
         let _held = lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(unit);
         let on = |world: &World| {
-            let there = world.state.units.get(unit).is_some_and(|u| u.machine == machine);
+            let there = world.state.units.get(unit).is_some_and(|u| u.machine == machine && !u.force);
             there && !world.stopping && world.state.machines.get(&machine).is_some_and(|m| m.powered)
         };
         if on(&self.lock()) {
