@@ -9,6 +9,7 @@ mod metadata;
 mod pack;
 mod rules;
 mod schema;
+mod storage;
 
 use std::collections::{BTreeMap, BTreeSet};
 
