@@ -35,6 +35,8 @@ struct Note {
     starts: u32,
     /// How often it was started since it was last a full member, with whatever options.
     tries: u32,
+    /// How often of these beside others who serve. In an outage every server ends on its way up.
+    joins: u32,
     /// The file has options that it has not served with.
     trying: bool,
     /// Options under which it did not start, and why.
@@ -113,7 +115,15 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
     let note = change(paths, |note| {
         if note.options != options {
             // Options that come back are tried again: the reason for which they were refused may be gone.
-            *note = Note { options: options.clone(), starts: 0, tries: 0, held: None, refused: None, ..note.clone() };
+            *note = Note {
+                options: options.clone(),
+                starts: 0,
+                tries: 0,
+                joins: 0,
+                held: None,
+                refused: None,
+                ..note.clone()
+            };
         }
         let unsuccessful =
             to_blame && note.starts >= STARTS_MAX && note.good.as_ref().is_some_and(|good| *good != asked);
@@ -131,7 +141,14 @@ pub(super) fn settings(paths: &Paths, wanted: &Wanted, running: bool) -> anyhow:
 /// Whether a server that is down may be started with options that it has not served with: in its turn, or when it does not
 /// start with those before either. Two of three that tried them at once, behind a power cut, would leave one that serves alone.
 fn may_try(note: &Note) -> bool {
-    note.stopped_s.is_some() || note.tries >= STARTS_MAX
+    note.stopped_s.is_some() || note.joins >= STARTS_MAX
+}
+
+/// What there is to see of starts that come to nothing: a pass has to look at each of these once.
+pub(super) fn shown(paths: &Paths) -> String {
+    let Note { starts, tries, joins, .. } = read(paths);
+    let many = [("with new options", starts), ("beside others", joins), ("at all", tries)];
+    many.into_iter().filter(|(_, count)| *count >= STARTS_MAX).map(|(how, _)| how).collect::<Vec<_>>().join(",")
 }
 
 /// Options that some unit's server does not start with are in no unit's file: a power cut of all would find them everywhere.
@@ -167,7 +184,7 @@ pub(super) fn note_good(paths: &Paths, settings: &Settings) -> anyhow::Result<()
         if let Some(took) = note.stopped_s.take().and_then(|stopped| now.checked_sub(stopped)) {
             note.took_s = Some(took);
         }
-        note.tries = 0;
+        (note.tries, note.joins) = (0, 0);
         if !waits {
             (note.starts, note.trying, note.good) = (0, false, Some(settings.clone()));
             note.good_options.clone_from(&note.options);
@@ -183,6 +200,7 @@ pub(super) fn note_good(paths: &Paths, settings: &Settings) -> anyhow::Result<()
 pub(super) fn note_start(paths: &Paths, others_serve: bool) -> anyhow::Result<()> {
     change(paths, |note| {
         note.tries = note.tries.saturating_add(1);
+        note.joins = note.joins.saturating_add(u32::from(others_serve));
         note.starts = note.starts.saturating_add(u32::from(others_serve && note.trying));
     })
     .map(drop)
@@ -318,9 +336,14 @@ mod tests {
         let paths = Paths::under(dir.path());
         note_good(&paths, &settings_of("1")).unwrap();
         for _ in 0..STARTS_MAX {
+            note_start(&paths, false).unwrap();
+        }
+        assert_eq!(shown(&paths), "at all");
+        for _ in 0..STARTS_MAX {
             assert!(!may_try(&read(&paths)), "those before may still do");
             note_start(&paths, true).unwrap();
         }
+        assert_eq!(shown(&paths), "beside others,at all");
         assert!(may_try(&read(&paths)), "it does not start with those before either");
         assert_eq!(read(&paths).starts, 0, "the new ones are not to blame for that");
         note_good(&paths, &settings_of("1")).unwrap();

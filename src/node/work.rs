@@ -72,7 +72,9 @@ pub fn shown(paths: &Paths) -> String {
         }
         words.join(" ")
     });
-    [super::bring::shown(paths), super::planned::shown(paths), work.unwrap_or_default()].join(" ")
+    let parts =
+        [super::bring::shown(paths), super::planned::shown(paths), super::turn::shown(paths), work.unwrap_or_default()];
+    parts.join(" ")
 }
 
 /// Whether a process of this machine makes a backup; yes, when it cannot be told.
