@@ -244,19 +244,19 @@ fn wrong_requests_fail_with_a_sentence(m: &Model) {
     let follower = now.units.iter().find(|u| !u.leader).unwrap().name.clone();
     let blanks = parameters("password: 'with blanks in it'");
     let blanks = blanks.path().to_str().unwrap();
-    for (request, expected) in [
-        (vec!["run", &leader, "get-cluster-status", "format=xml"], "text"),
-        (vec!["run", &leader, "get-password", "username=root"], "charmed-operator"),
-        (vec!["run", &leader, "get-password", "usernme=charmed-stats"], "usernme"),
-        (vec!["run", &leader, "set-password", "username=charmed-sst"], "charmed-operator"),
-        (vec!["run", &leader, "set-password", "password=short"], "8"),
-        (vec!["run", &leader, "set-password", "--params", blanks], "blanks"),
-        (vec!["run", &follower, "set-password"], "leader"),
-        (vec!["run", &leader, "get-passwrd"], "get-passwrd"),
+    for (unit, request, expected) in [
+        (&leader, vec!["get-cluster-status", "format=xml"], "text"),
+        (&leader, vec!["get-password", "username=root"], "charmed-operator"),
+        (&leader, vec!["get-password", "usernme=charmed-stats"], "usernme"),
+        (&leader, vec!["set-password", "username=charmed-sst"], "charmed-operator"),
+        (&leader, vec!["set-password", "password=short"], "8"),
+        (&leader, vec!["set-password", "--params", blanks], "blanks"),
+        (&follower, vec!["set-password"], "leader"),
+        (&leader, vec!["get-passwrd"], "get-passwrd"),
     ] {
-        let said = m.attempt(&request);
+        let said = m.act(unit, &request);
         let sentence = format!("{} {}", said.err.trim(), said.out.trim());
-        let asked = request[2..].join(" ").replace(blanks, "FILE");
+        let asked = request.join(" ").replace(blanks, "FILE");
         m.hold(!said.ok && sentence.contains(expected), &format!("{asked} is refused with {expected:?}: {sentence:?}"));
     }
 }
@@ -286,7 +286,7 @@ fn passwords_change_without_locking_out(m: &Model) -> String {
 
     let before = m.run(&leader, &["get-password", "username=charmed-stats"]);
     m.soon("set-password makes a password by itself", 60, || {
-        let said = m.attempt(&["run", &leader, "set-password", "username=charmed-stats"]);
+        let said = m.act(&leader, &["set-password", "username=charmed-stats"]);
         if said.ok { Ok(()) } else { Err(said.err) }
     });
     let after = m.run(&leader, &["get-password", "username=charmed-stats"]);

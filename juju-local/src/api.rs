@@ -62,7 +62,7 @@ pub enum Request {
     },
     SetConfig {
         application: String,
-        set: BTreeMap<String, String>,
+        set: BTreeMap<String, Value>,
         reset: Vec<String>,
     },
     Run {
@@ -120,6 +120,8 @@ pub enum Request {
         revoke: bool,
     },
     Storage,
+    /// The number of a task that nobody but the asker runs.
+    TaskNumber,
     Exec {
         units: Vec<String>,
         applications: Vec<String>,
@@ -170,7 +172,7 @@ pub struct Deployment {
     pub charm: String,
     pub name: Option<String>,
     pub num_units: u32,
-    pub config: BTreeMap<String, String>,
+    pub config: BTreeMap<String, Value>,
     pub storage: BTreeMap<String, String>,
     pub to: Option<String>,
     #[serde(default)]
@@ -223,6 +225,7 @@ impl Request {
 #[serde(rename_all = "kebab-case", tag = "fault")]
 pub enum Fault {
     /// Send a signal to a service or process
+    #[command(group = clap::ArgGroup::new("target").args(["service", "pid"]).required(true))]
     Kill {
         /// The unit on whose machine
         unit: String,
@@ -230,7 +233,7 @@ pub enum Fault {
         #[arg(long)]
         service: Option<String>,
         /// The process that gets it, by its number on the machine
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         pid: Option<u32>,
         /// Its name or number
         #[arg(long, default_value = "KILL")]
@@ -289,6 +292,8 @@ pub enum Fault {
         none: bool,
     },
     /// Make a unit's next hook end badly, or its hooks slow; replaces what was said of this unit before
+    #[command(group = clap::ArgGroup::new("what").multiple(true).required(true)
+        .args(["kill_after_tools", "fail_commit", "delay_tools_ms"]))]
     Hook {
         /// The unit
         unit: String,

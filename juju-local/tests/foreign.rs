@@ -29,8 +29,7 @@ impl Model {
     }
 
     fn try_run(&self, words: &str) -> Result<String, String> {
-        let built = std::env::var("JUJU").ok().filter(|juju| juju.ends_with("/juju-local"));
-        let mut command = Command::new(built.unwrap_or_else(|| env!("CARGO_BIN_EXE_juju-local").to_owned()));
+        let mut command = Command::new(program());
         command.args(words.split(' ')).env("JUJU_MODEL", &self.name).current_dir(self.dir.path());
         let output = command.stdin(Stdio::null()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
@@ -101,16 +100,22 @@ impl Drop for Model {
     }
 }
 
+/// The juju-local that was built beside this test, or another one.
+fn program() -> String {
+    let built = std::env::var("JUJU").ok().filter(|juju| juju.ends_with("/juju-local"));
+    built.unwrap_or_else(|| env!("CARGO_BIN_EXE_juju-local").to_owned())
+}
+
 fn asked_for() -> bool {
     // Juju itself takes its machines from a cloud: what is left on this host says nothing about it.
     let juju = std::env::var("JUJU").unwrap_or_default();
     std::env::var_os("RUN_E2E").is_some() && (juju.is_empty() || juju.ends_with("juju-local"))
 }
 
-/// The framework and what it needs, from where pip of this host takes its packages; kept for the next time.
-fn framework() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ops");
-    if folder.join("modules/ops").is_dir() {
+/// A package and what it needs, from where pip of this host takes its packages; kept for the next time.
+fn package_of_python(package: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
+    if folder.join("modules").join(package).is_dir() {
         return folder.join("modules");
     }
     let pip = folder.join("pip");
@@ -121,7 +126,7 @@ fn framework() -> PathBuf {
     run(Path::new("python3"), &["-m", "venv", &pip.display().to_string()]);
     let modules = folder.join("modules.making");
     let target = modules.display().to_string();
-    let words = ["install", "--quiet", "--disable-pip-version-check", "--no-compile", "--target", &target, "ops"];
+    let words = ["install", "--quiet", "--disable-pip-version-check", "--no-compile", "--target", &target, package];
     run(&pip.join("bin/pip"), &words);
     std::fs::rename(&modules, folder.join("modules")).unwrap();
     folder.join("modules")
@@ -151,7 +156,7 @@ fn scripts_and_python_live_together() {
     if !asked_for() {
         return;
     }
-    let modules = framework();
+    let modules = package_of_python("ops");
     let model = Model::new("all");
     let web = model.pack("web", &[], None);
     let snake = model.pack("snake", &[], Some(&modules));
@@ -268,4 +273,26 @@ fn a_subordinate_stands_beside_any_charm() {
     model.run("remove-unit web/1 --no-prompt");
     model.wait("both to go", || !model.json("status").to_string().contains("watcher/1"));
     model.destroy();
+}
+
+/// What charms' own tests do with juju, they can do with juju-local.
+#[test]
+fn a_library_for_tests_drives_it() {
+    if !asked_for() {
+        return;
+    }
+    let library = package_of_python("jubilant");
+    let model = Model::new("charms");
+    let (web, watcher) = (model.pack("web", &[], None), model.pack("watcher", &[], None));
+    let driven = format!("foreign-driven-{}", std::process::id());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/drive/drive.py");
+    let mut python = Command::new("python3");
+    python.arg(script).args([&program(), &driven, &web, &watcher]).env("PYTHONPATH", library);
+    let said = python.env_remove("JUJU_MODEL").stdin(Stdio::null()).output().unwrap();
+    if !said.status.success() {
+        let _ = model.try_run(&format!("destroy-model {driven} --no-prompt --force"));
+        panic!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    }
+    model.destroy();
+    assert!(!model.run("models").contains(&driven));
 }

@@ -66,7 +66,7 @@ fn made_under_load(m: &Model, app: &str, units: &[String], password: &str) -> St
         let shown = shown.unwrap_or_default();
         if shown.contains("backup verified") { Ok(()) } else { Err(shown) }
     });
-    let synced = m.attempt(&["run", &units[1], "backup", "type=weekly"]);
+    let synced = m.act(&units[1], &["backup", "type=weekly"]);
     m.hold(!synced.ok, "a type that is none is refused");
     id
 }
@@ -74,17 +74,17 @@ fn made_under_load(m: &Model, app: &str, units: &[String], password: &str) -> St
 /// One database goes, and comes back into the running cluster. Returns the id of a logical backup of everything.
 fn some_databases_come_back(m: &Model, units: &[String]) -> String {
     m.step("logical backups");
-    let wrong = m.attempt(&["run", &units[1], "backup", "type=logical", "databases=nothing"]);
+    let wrong = m.act(&units[1], &["backup", "type=logical", "databases=nothing"]);
     m.hold(!wrong.ok, "a database that is not there is refused");
     let some = m.run(&units[1], &["backup", "type=logical", "databases=shop"]);
     let some = format!("backup-id={}", text(&some["backup-id"]));
-    let refused = m.attempt(&["run", &units[1], "restore", &some]);
+    let refused = m.act(&units[1], &["restore", &some]);
     m.hold(
         !refused.ok && refused.err.contains("already: shop"),
         &format!("what is there is not touched: {}", refused.err),
     );
     m.sql(&units[0], "DROP DATABASE shop").unwrap();
-    let elsewhere = m.attempt(&["run", &units[2], "restore", &some]);
+    let elsewhere = m.act(&units[2], &["restore", &some]);
     m.hold(elsewhere.err.contains(&format!("juju run {}", units[1])), "another unit names the one that has it");
     let loaded = m.run(&units[1], &["restore", &some]);
     m.hold(text(&loaded["databases"]) == "shop", &format!("the database is loaded: {loaded}"));
@@ -107,7 +107,7 @@ fn say_what_they_lack(m: &Model, app: &str, units: &[String]) {
     m.soon("recipients that are none are named", 60, || {
         says("cannot encrypt for backup-recipients: malformed recipient at line 1")
     });
-    let refused = m.attempt(&["run", &units[1], "backup"]);
+    let refused = m.act(&units[1], &["backup"]);
     m.hold(!refused.ok && refused.err.contains("malformed"), &format!("and refused: {}", refused.err));
     let uri = m.juju(&["add-secret", "backup-key", "age-identity=AGE-SECRET-KEY-NONE"]).trim().to_owned();
     m.juju(&["config", app, "backup-recipients=", &format!("backup-key={uri}")]);
@@ -178,7 +178,7 @@ fn orders(m: &Model, units: &[String]) -> Vec<String> {
 fn comes_back_in_place(m: &Model, app: &str, units: &[String], id: &str, first: &str) -> String {
     m.sql(&units[0], "DROP TABLE shop.orders; CREATE TABLE shop.later (id INT PRIMARY KEY)").unwrap();
     let leader = format!("{app}/leader");
-    let refused = m.attempt(&["run", &leader, "restore", "backup-id=2020-01-01T00:00:00Z"]);
+    let refused = m.act(&leader, &["restore", "backup-id=2020-01-01T00:00:00Z"]);
     m.hold(!refused.ok, "a backup that is not there is refused");
     m.step("restore");
     let decided = m.run(&leader, &["restore", &format!("backup-id={id}")]);
@@ -219,7 +219,7 @@ fn is_taken_back(m: &Model, app: &str, units: &[String], first: &str, restored: 
             if kept.trim().is_empty() { Ok(()) } else { Err(kept) }
         });
     }
-    let refused = m.attempt(&["run", &leader, "undo-restore"]);
+    let refused = m.act(&leader, &["undo-restore"]);
     m.hold(!refused.ok, "there is nothing to go back to any more");
 }
 

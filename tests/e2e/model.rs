@@ -137,12 +137,22 @@ impl Model {
     /// Runs a command of `juju` on this model.
     pub(crate) fn attempt(&self, words: &[&str]) -> Said {
         let mut all = vec![words[0], "--model", &self.name];
-        if words[0] == "run" {
-            // Juju gives up after a minute, and backups may take longer.
-            all.push("--wait=400s");
-        }
         all.extend(&words[1..]);
         self.call(&all)
+    }
+
+    /// Runs an action on a unit, to whatever end.
+    pub(crate) fn act(&self, unit: &str, action: &[&str]) -> Said {
+        // Juju gives up after a minute, and backups may take longer.
+        let mut words = vec!["run", "--wait=400s", "--format", "json", unit];
+        words.extend(action);
+        let mut said = self.attempt(&words);
+        // Juju itself leaves with 0 when an action has called `action-fail` and left with 0.
+        let task = only(&said.out);
+        said.ok &= task["status"] == "completed";
+        said.err = format!("{}{}", text(&task["message"]), said.err);
+        said.out = task["results"].to_string();
+        said
     }
 
     /// As [`Self::attempt`], for commands that have to succeed.
@@ -196,7 +206,6 @@ impl Model {
     pub(crate) fn app(&self, name: &str) -> App {
         let status = self.json(&["status"]);
         let body = &status["applications"][name];
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let mut units: Vec<Unit> = body["units"]
             .as_object()
             .into_iter()
@@ -217,12 +226,24 @@ impl Model {
 
     /// Runs a shell command as root on a unit's machine.
     pub(crate) fn on(&self, unit: &str, command: &str) -> Said {
-        self.attempt(&["exec", "--unit", unit, "--", command])
+        self.exec(unit, &[command])
+    }
+
+    /// The same for a command and its words, or a line for the shell.
+    fn exec(&self, unit: &str, command: &[&str]) -> Said {
+        let mut words = vec!["exec", "--format", "json", "--unit", unit, "--"];
+        words.extend(command);
+        let mut said = self.attempt(&words);
+        let results = &only(&said.out)["results"];
+        said.ok &= results["return-code"] == 0;
+        said.out = text(&results["stdout"]);
+        said.err = format!("{}{}", text(&results["stderr"]), said.err);
+        said
     }
 
     /// Runs statements as root on a unit's own server; columns are parted by tabs.
     pub(crate) fn sql(&self, unit: &str, statements: &str) -> Result<String, String> {
-        let said = self.attempt(&["exec", "--unit", unit, "--", "mariadb", "-NBe", statements]);
+        let said = self.exec(unit, &["mariadb", "-NBe", statements]);
         if said.ok { Ok(said.out.trim_end().to_owned()) } else { Err(said.err.trim().to_owned()) }
     }
 
@@ -257,10 +278,9 @@ impl Model {
 
     /// Runs an action and returns its results; it has to complete.
     pub(crate) fn run(&self, unit: &str, action: &[&str]) -> Value {
-        let mut words = vec!["run", unit];
-        words.extend(action);
-        let said = self.json(&words);
-        said.as_object().and_then(|all| all.values().next()).map(|task| task["results"].clone()).unwrap_or_default()
+        let said = self.act(unit, action);
+        assert!(said.ok, "juju run {unit} {} failed: {}", action.join(" "), said.err.trim());
+        serde_json::from_str(&said.out).unwrap_or_default()
     }
 
     /// Waits until the application is one cluster of so many active units, and returns its UUID. Two histories at the
@@ -418,4 +438,14 @@ pub(crate) fn charm() -> PathBuf {
     let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("mariadb-galera_{arch}.charm"));
     assert!(packed.exists(), "pack it first: cargo xtask pack");
     packed
+}
+
+/// The one task of what `run` or `exec` printed as JSON.
+fn only(printed: &str) -> Value {
+    let all: Value = serde_json::from_str(printed).unwrap_or_default();
+    all.as_object().and_then(|all| all.values().next()).cloned().unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }

@@ -82,9 +82,7 @@ fn one_stays_away(m: &Model, app: &str, uuid: &str, units: &[String], password: 
         &format!("get-cluster-status says for whom it waits, and what a person may do: {judgement}"),
     );
     let refused = |unit: &str, words: &[&str], expected: &[&str]| {
-        let mut all = vec!["run", unit, "bootstrap-cluster"];
-        all.extend(words);
-        let said = m.attempt(&all);
+        let said = m.act(unit, &[&["bootstrap-cluster"], words].concat());
         let text = format!("{}{}", said.out, said.err);
         let so = !said.ok && expected.iter().all(|part| text.contains(part));
         m.hold(so, &format!("bootstrap-cluster {words:?} on {unit} is refused with {expected:?}: {text}"));

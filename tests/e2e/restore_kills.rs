@@ -83,7 +83,7 @@ fn one(m: &Model, app: &str, units: &[String], id: &str, round: u64, victim: &st
         let killed = scope.spawn(move || m.attempt(&["ssh", victim, &kill]).ok);
         // It takes a moment to be there.
         std::thread::sleep(Duration::from_millis(1_500));
-        let asked = m.attempt(&["run", &leader, "restore", &format!("backup-id={id}")]);
+        let asked = m.act(&leader, &["restore", &format!("backup-id={id}")]);
         (asked.ok, killed.join().unwrap())
     });
     m.step(&format!(
@@ -114,7 +114,7 @@ fn one(m: &Model, app: &str, units: &[String], id: &str, round: u64, victim: &st
     let (leader, kept) =
         (format!("{app}/leader"), m.on(&units[0], "ls -d /var/lib/mysql/data.aside-* 2>/dev/null").out);
     if !kept.trim().is_empty() {
-        m.attempt(&["run", &leader, "confirm-restore"]);
+        m.act(&leader, &["confirm-restore"]);
     }
     (killed, restored)
 }

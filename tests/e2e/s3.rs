@@ -50,7 +50,7 @@ pub(crate) fn and_a_second_deployment(m: &Model, app: &str, other: &str) {
         let (keys, key) = (format!("s3-credentials={keys}"), format!("backup-key={key}"));
         m.juju(&["config", app, &endpoint, &bucket, "s3-region=garage", "s3-path=db", &keys, &key]);
     }
-    let refused = m.attempt(&["run", &unit(1), "backup"]);
+    let refused = m.act(&unit(1), &["backup"]);
     m.hold(!refused.ok && said(&refused).contains("key"), &format!("wrong keys are named: {}", said(&refused)));
     m.juju(&["config", app, &format!("s3-credentials={good}")]);
     let made = m.run(&unit(1), &["backup", "verify=true"]);
@@ -85,7 +85,7 @@ fn of(m: &Model, unit: &str) -> Vec<Value> {
 fn killed_in_the_middle(m: &Model, unit: &str, garage: &mut Garage) {
     m.step("the S3 server is killed in the middle of an upload");
     let ended = std::thread::scope(|scope| {
-        let backup = scope.spawn(|| m.attempt(&["run", unit, "backup"]));
+        let backup = scope.spawn(|| m.act(unit, &["backup"]));
         std::thread::sleep(Duration::from_millis(1_500));
         garage.kill();
         std::thread::sleep(Duration::from_secs(8));
@@ -99,7 +99,7 @@ fn killed_in_the_middle(m: &Model, unit: &str, garage: &mut Garage) {
         let (id, status) = (text(&backup["id"]), text(&backup["status"]));
         let fine = status.starts_with("failed")
             || status == "finished" && {
-                let proof = m.attempt(&["run", unit, "verify-backup", &format!("backup-id={id}")]);
+                let proof = m.act(unit, &["verify-backup", &format!("backup-id={id}")]);
                 proof.ok
             };
         m.hold(fine, &format!("{id} is {status}"));

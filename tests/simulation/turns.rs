@@ -131,7 +131,7 @@ impl World {
     }
 
     fn set_options(&mut self, mark: usize) {
-        let set = [(OPTION.to_owned(), mark.to_string())].into();
+        let set = [(OPTION.to_owned(), mark.to_string().into())].into();
         self.state.set_config(APP, &set, &[]).expect("the option is there");
         self.say(format!(
             "options {mark}{}",

@@ -68,12 +68,24 @@ impl Charm {
     ///
     /// # Errors
     /// Names the option, its type and the value, in Juju's words.
-    pub fn parse_option(&self, name: &str, text: &str) -> Result<Value, CharmError> {
+    pub fn parse_option(&self, name: &str, value: &Value) -> Result<Value, CharmError> {
         let option = self.config.get(name).ok_or_else(|| CharmError(format!("unknown option {name:?}")))?;
-        let wrong = || CharmError(format!("option {name:?} expected {}, got {text:?}", option.kind));
+        let wrong = || CharmError(format!("option {name:?} expected {}, got {value}", option.kind));
+        let Some(text) = value.as_str() else {
+            // A file has types of its own.
+            return match (option.kind.as_str(), value) {
+                ("int", Value::Number(number)) if number.is_i64() => Ok(value.clone()),
+                ("float", Value::Number(number)) => number.as_f64().map(float).ok_or_else(wrong),
+                ("boolean", Value::Bool(_)) => Ok(value.clone()),
+                _ => Err(wrong()),
+            };
+        };
         match option.kind.as_str() {
             "int" => text.trim().parse::<i64>().map(Value::from).map_err(|_| wrong()),
-            "float" => text.trim().parse::<f64>().map(Value::from).map_err(|_| wrong()),
+            "float" => match text.trim().parse::<f64>() {
+                Ok(number) if number.is_finite() => Ok(float(number)),
+                Ok(_) | Err(_) => Err(wrong()),
+            },
             "boolean" => match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "t" | "1" => Ok(Value::Bool(true)),
                 "false" | "f" | "0" => Ok(Value::Bool(false)),
@@ -85,11 +97,19 @@ impl Charm {
     }
 }
 
+/// As Go prints it: a whole number has no fraction.
+#[expect(clippy::cast_possible_truncation, reason = "whole, and far smaller than the largest")]
+fn float(number: f64) -> Value {
+    const LARGEST: f64 = 1e15;
+    if number.fract() == 0.0 && number.abs() < LARGEST { Value::from(number as i64) } else { Value::from(number) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::charm_files::tests::{check, check_at};
     use expect_test::{Expect, expect};
+    use serde_json::json;
 
     #[test]
     fn options() {
@@ -124,18 +144,31 @@ mod tests {
         let kinds = ["int", "float", "boolean", "string", "secret"];
         let charm = Charm { config: kinds.iter().map(|k| ((*k).to_owned(), option(k))).collect(), ..Charm::default() };
         let check = |name: &str, text: &str, expected: &str| {
-            let got = charm.parse_option(name, text).map_or_else(|why| why.0, |value| value.to_string());
+            let got = charm.parse_option(name, &text.into()).map_or_else(|why| why.0, |value| value.to_string());
             assert_eq!(got, expected);
         };
         check("int", "5", "5");
         check("int", "-1", "-1");
         check("int", "banana", r#"option "int" expected int, got "banana""#);
-        check("float", "1", "1.0");
+        check("float", "1", "1");
+        check("float", "0.5", "0.5");
+        check("float", "1e400", r#"option "float" expected float, got "1e400""#);
+        check("float", "nan", r#"option "float" expected float, got "nan""#);
         check("boolean", "True", "true");
         check("boolean", "yes", r#"option "boolean" expected boolean, got "yes""#);
         check("string", "5", "\"5\"");
         check("secret", "secret:abc", "\"secret:abc\"");
         check("secret", "plain", r#"option "secret" expected secret, got "plain""#);
         check("colour", "red", r#"unknown option "colour""#);
+        let of_file = |name: &str, value: Value, expected: &str| {
+            let got = charm.parse_option(name, &value).map_or_else(|why| why.0, |value| value.to_string());
+            assert_eq!(got, expected);
+        };
+        of_file("int", json!(5), "5");
+        of_file("int", json!(5.5), r#"option "int" expected int, got 5.5"#);
+        of_file("float", json!(5), "5");
+        of_file("boolean", json!(true), "true");
+        of_file("string", json!([1]), r#"option "string" expected string, got [1]"#);
+        of_file("string", json!(5), r#"option "string" expected string, got 5"#);
     }
 }

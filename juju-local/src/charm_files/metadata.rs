@@ -245,8 +245,10 @@ pub(super) fn endpoints(
                     "metadata.yaml: endpoint {name:?} is there twice; names are unique over provides, requires and peers"
                 )));
             }
-            let interface = interface
-                .ok_or_else(|| CharmError(format!("metadata.yaml: {role}: {name}: interface is missing")))?;
+            let given = value.as_object().map_or(&value, |map| map.get("interface").unwrap_or(&Value::Null));
+            let wrong = if given.is_null() { "interface is missing" } else { "interface is no text; put it in quotes" };
+            let interface =
+                interface.ok_or_else(|| CharmError(format!("metadata.yaml: {role}: {name}: {wrong}")))?;
             Ok((name, interface))
         })
         .collect()
@@ -284,6 +286,10 @@ mod tests {
         check(
             &["metadata.yaml +requires: {a: {limit: 1}}"],
             expect!["metadata.yaml: requires: a: interface is missing"],
+        );
+        check(
+            &["metadata.yaml +requires: {a: {interface: true}}"],
+            expect!["metadata.yaml: requires: a: interface is no text; put it in quotes"],
         );
         check(
             &["metadata.yaml +storage: {data: {type: disk}}"],

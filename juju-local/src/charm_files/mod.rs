@@ -142,8 +142,11 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// What the YAML library says to a programmer, said to a charm's author.
-fn in_words(why: &str) -> String {
+/// What the YAML library says to a programmer, said to a charm's author or user in one line.
+pub(crate) fn in_words(why: &serde_yaml::Error) -> String {
+    // Below its first line it draws a picture of the place.
+    let why = why.to_string();
+    let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
     let why = why.split(", set DuplicateKeyPolicy").next().unwrap_or_default();
     if why.contains("multiple YAML documents") {
         return "it has several documents, and one is expected".to_owned();
@@ -151,16 +154,13 @@ fn in_words(why: &str) -> String {
     if why.contains("budget breached") {
         return "it is too large, too deep, or refers to itself too often".to_owned();
     }
-    why.replace("expected mapping start", "expected a map").replace("expected string scalar", "expected a text")
+    why.replace("expected mapping start", "expected a map")
+        .replace("expected string scalar", "expected a text")
+        .replace("expected sequence start", "expected a list")
 }
 
 fn yaml<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, CharmError> {
-    serde_yaml::from_str(text).map_err(|why| {
-        // Below its first line it draws a picture of the place.
-        let why = why.to_string();
-        let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
-        CharmError(format!("cannot read {file}: {}", in_words(why)))
-    })
+    serde_yaml::from_str(text).map_err(|why| CharmError(format!("cannot read {file}: {}", in_words(&why))))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::CharmError;
 use super::rules::wrong;
+use super::{CharmError, StorageSpec};
 
 /// Checks one entry of `storage`.
 pub(super) fn check(charm: &str, store: &str, body: &Value) -> Result<(), CharmError> {
@@ -81,9 +81,50 @@ fn hides_the_system(location: &str) -> bool {
             .any(|top| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
+impl StorageSpec {
+    /// Whether a size that somebody asks for holds what the charm needs at least.
+    ///
+    /// # Errors
+    /// Both sizes, in Juju's words.
+    pub fn is_enough(&self, size: Option<&str>) -> Result<(), String> {
+        let bytes = |size: Option<&str>| size.and_then(crate::machine::size_in_bytes);
+        match (bytes(self.minimum_size.as_deref()), bytes(size)) {
+            (Some(least), Some(asked)) if asked < least => {
+                let mb = |bytes: u64| bytes.div_ceil(1 << 20);
+                Err(format!("minimum storage size is {} MB, {} MB specified", mb(least), mb(asked)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Why units that have it cannot go on with what another revision of the charm says of it.
+    #[must_use]
+    pub fn cannot_become(&self, new: &Self) -> Option<String> {
+        let most = |count: Option<u32>| count.map_or_else(|| "unbounded".to_owned(), |count| count.to_string());
+        let fewer = new.maximum_count.is_some_and(|new| self.maximum_count.is_none_or(|old| new < old));
+        if self.kind != new.kind {
+            return Some(format!("type changed from {:?} to {:?}", self.kind, new.kind));
+        }
+        if self.location != new.location {
+            return Some(format!("location changed from {:?} to {:?}", self.location, new.location));
+        }
+        if new.minimum_count > self.minimum_count {
+            let (old, new) = (self.minimum_count, new.minimum_count);
+            return Some(format!("range contracted: min increased from {old} to {new}"));
+        }
+        if fewer {
+            let (old, new) = (most(self.maximum_count), most(new.maximum_count));
+            return Some(format!("range contracted: max decreased from {old} to {new}"));
+        }
+        let spread = !self.location.is_empty() && !self.multiple && new.multiple;
+        spread.then(|| "with location changed from single to multiple".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rules::tests::refused;
+    use crate::charm_files::StorageSpec;
     use expect_test::{Expect, expect};
 
     #[test]
@@ -144,5 +185,31 @@ mod tests {
             "storage: {Data: {type: filesystem}}",
             expect!["metadata.yaml: storage Data: the name is not lower-case letters, digits and hyphens"],
         );
+    }
+
+    #[test]
+    fn sizes_and_other_revisions() {
+        let spec = |location: &str, least: u32, most: Option<u32>| StorageSpec {
+            kind: "filesystem".to_owned(),
+            location: location.to_owned(),
+            minimum_size: Some("64M".to_owned()),
+            minimum_count: least,
+            maximum_count: most,
+            multiple: most != Some(1),
+        };
+        let one = spec("/srv", 1, Some(1));
+        assert_eq!(one.is_enough(None), Ok(()));
+        assert_eq!(one.is_enough(Some("64M")), Ok(()));
+        assert_eq!(one.is_enough(Some("10M")), Err("minimum storage size is 64 MB, 10 MB specified".to_owned()));
+        let check = |old: &StorageSpec, new: &StorageSpec, expected: &str| {
+            assert_eq!(old.cannot_become(new).unwrap_or_default(), expected);
+        };
+        check(&one, &one, "");
+        check(&one, &spec("/opt", 1, Some(1)), r#"location changed from "/srv" to "/opt""#);
+        check(&one, &spec("/srv", 0, Some(3)), "with location changed from single to multiple");
+        let many = spec("", 0, None);
+        check(&many, &spec("", 0, Some(3)), "range contracted: max decreased from unbounded to 3");
+        check(&many, &spec("", 1, None), "range contracted: min increased from 0 to 1");
+        check(&spec("", 0, Some(2)), &many, "");
     }
 }

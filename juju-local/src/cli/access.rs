@@ -4,14 +4,16 @@ use std::fs;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::Session;
-use super::args::{Format, Output};
-use super::client::{print, say};
+use super::actions::end_of;
+use super::args::{Format, Output, duration};
 use crate::api::Request;
 
 #[derive(Debug, Subcommand)]
@@ -76,16 +78,16 @@ pub(super) struct Exec {
     /// Beside each other, or one after the other: units of one machine wait for each other in any case
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     parallel: Option<bool>,
-    /// How long to wait: not supported
-    #[arg(long, hide = true)]
-    wait: Option<String>,
+    /// How long to wait; the command goes on behind that
+    #[arg(long, value_parser = duration, default_value = "5m")]
+    wait: Duration,
     /// Times are in UTC in any case
     #[arg(long, hide = true)]
     utc: bool,
     #[command(flatten)]
     output: Output,
     /// What to run
-    #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(required = true, value_name = "COMMAND")]
     words: Vec<String>,
 }
 
@@ -128,8 +130,8 @@ fn own_options(words: Vec<String>) -> anyhow::Result<(Option<String>, Vec<String
 
 /// Runs a command in a hook's context, or on machines without one, and shows what it said.
 fn exec(session: &Session, wanted: Exec) -> anyhow::Result<ExitCode> {
-    if wanted.background || wanted.wait.is_some() {
-        anyhow::bail!("cannot exec with --background or --wait: juju-local waits until the command has ended");
+    if wanted.background {
+        anyhow::bail!("cannot exec with --background: juju-local waits until the command has ended; see --wait");
     }
     let command = shell_words(&wanted.words);
     let mut all = Map::new();
@@ -143,39 +145,59 @@ fn exec(session: &Session, wanted: Exec) -> anyhow::Result<ExitCode> {
         let output = inside(session, machine)?.args(["/bin/bash", "-c", &command]).stdin(Stdio::null()).output()?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let code = output.status.code().unwrap_or(1);
-        let status = if code == 0 { "completed" } else { "failed" };
-        let results = json!({"return-code": code, "stdout": text(&output.stdout), "stderr": text(&output.stderr)});
-        all.insert(machine.clone(), json!({"machine": machine, "results": results, "status": status}));
+        let mut results = json!({"return-code": code});
+        for (stream, said) in [("stdout", text(&output.stdout)), ("stderr", text(&output.stderr))] {
+            if !said.is_empty() {
+                results[stream] = json!(said);
+            }
+        }
+        let id = session.ask(&Request::TaskNumber)?.to_string();
+        all.insert(machine.clone(), json!({"id": id, "machine": machine, "results": results, "status": "completed"}));
     }
     if machines.is_empty() || !wanted.unit.is_empty() || !wanted.application.is_empty() {
         if wanted.unit.is_empty() && wanted.application.is_empty() {
             anyhow::bail!("You must specify a target, either through --all, --machine, --application or --unit");
         }
+        let targets = format!("{} {}", wanted.unit.join(" "), wanted.application.join(" "));
         let request = Request::Exec { units: wanted.unit, applications: wanted.application, command };
-        all.extend(session.ask(&request)?.as_object().cloned().unwrap_or_default());
+        let (model, (reply, said)) = (session.model.clone(), mpsc::channel());
+        std::thread::spawn(move || reply.send(super::client::ask(&model, &request)));
+        let said = said.recv_timeout(wanted.wait);
+        let said = said.map_err(|_| anyhow::anyhow!("timed out waiting for results from: {}", targets.trim()))??;
+        all.extend(said.as_object().cloned().unwrap_or_default());
     }
-    let code = all.values().filter_map(|r| r["results"]["return-code"].as_i64()).find(|c| *c != 0).unwrap_or(0);
-    if wanted.output.format() == Format::Plain {
-        for (target, one) in &all {
-            if all.len() > 1 {
-                print(&format!("{target}:"));
-            }
-            let text = one["results"]["stdout"].as_str().unwrap_or_default();
-            if !text.is_empty() {
-                wanted.output.text(text)?;
-            }
-            let errors = one["results"]["stderr"].as_str().unwrap_or_default().trim_end();
-            if !errors.is_empty() {
-                say(errors);
-            }
-            if all.len() > 1 {
-                print("");
+    let done: Vec<Value> = all.values().cloned().collect();
+    match wanted.output.format() {
+        Format::Plain => {
+            let said = heard(&all);
+            if !said.is_empty() {
+                wanted.output.text(&said)?;
             }
         }
-    } else {
-        wanted.output.value(&Value::Object(all))?;
+        Format::Yaml | Format::Json => wanted.output.value(&Value::Object(all))?,
     }
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    Ok(end_of(&done))
+}
+
+/// What commands have said, both streams, below the names of their units or machines where there are several.
+fn heard(all: &Map<String, Value>) -> String {
+    let mut out = String::new();
+    for (target, one) in all {
+        if all.len() > 1 {
+            out.push_str(&format!("{target}:\n"));
+        }
+        for stream in ["stdout", "stderr"] {
+            let said = one["results"][stream].as_str().unwrap_or_default();
+            out.push_str(said);
+            if !said.is_empty() && !said.ends_with('\n') {
+                out.push('\n');
+            }
+        }
+        if all.len() > 1 {
+            out.push('\n');
+        }
+    }
+    out
 }
 
 /// One word is a shell command as it stands; several are quoted, so that each stays one.

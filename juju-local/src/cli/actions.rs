@@ -2,7 +2,6 @@
 //! output.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::Session;
-use super::args::{Format, Output, duration};
+use super::args::{Format, Output, duration, yaml_file};
 use super::client::{print, say};
 use super::show::formatted;
 use crate::api::Request;
@@ -136,15 +135,16 @@ fn run_new(
     say("");
     let done = results(session, tasks, wait)?;
     output.write(&by_unit(&done), || plain_results(&done).unwrap_or_default())?;
-    // Juju looks at the return code alone; whoever calls this from a script wants to hear of `action-fail` too.
-    let failed: Vec<&Value> = done.iter().filter(|task| task["status"] != "completed").collect();
+    Ok(end_of(&done))
+}
+
+/// How `run` and `exec` leave: Juju looks at what the processes left with, so an action that said `action-fail` and left
+/// with 0 is a success here, whatever its task says (Juju 3.6, cmd/juju/action/common.go).
+pub(super) fn end_of(tasks: &[Value]) -> ExitCode {
+    let code = |task: &&Value| task["results"]["return-code"].as_i64().is_some_and(|code| code > 0);
+    let failed: Vec<&Value> = tasks.iter().filter(code).collect();
     if failed.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    for task in &failed {
-        if let Some(message) = task["message"].as_str() {
-            say(&format!("Action id {} failed: {message}", text(task, "id")));
-        }
+        return ExitCode::SUCCESS;
     }
     let plural = if failed.len() == 1 { "" } else { "s" };
     say(&format!("ERROR the following task{plural} failed:"));
@@ -152,7 +152,7 @@ fn run_new(
         say(&format!(" - id {:?} with return code {}", text(task, "id"), task["results"]["return-code"]));
     }
     say(&format!("\nuse 'juju-local show-task' to inspect the failure{plural}"));
-    Ok(ExitCode::FAILURE)
+    ExitCode::FAILURE
 }
 
 fn run_old(session: &Session, operation: &Operation, wait: Option<Duration>, output: &Output) -> anyhow::Result<()> {
@@ -205,7 +205,7 @@ fn results(session: &Session, tasks: &[Value], wait: Duration) -> anyhow::Result
     }
 }
 
-/// Results for people: of one task its values and what it has said, of several a map.
+/// Results for people: of one task why it failed, its values and what it has said, of several a map.
 pub(super) fn plain_results(tasks: &[Value]) -> anyhow::Result<String> {
     let values = |task: &Value| -> anyhow::Result<String> {
         let mut results = task["results"].as_object().cloned().unwrap_or_default();
@@ -219,11 +219,17 @@ pub(super) fn plain_results(tasks: &[Value]) -> anyhow::Result<String> {
         }
     };
     if let [task] = tasks {
-        let mut out = values(task)?;
+        let mut out = String::new();
+        if task["status"] == "failed" {
+            out = format!("Action id {} failed: {}\n", text(task, "id"), text(task, "message"));
+        }
+        // The line after the values is there without values, too.
+        out.push_str(&values(task)?);
+        out.push('\n');
         for stream in ["stdout", "stderr"] {
-            let said = task["results"][stream].as_str().unwrap_or_default().trim_matches('\n');
+            let said = task["results"][stream].as_str().unwrap_or_default();
             if !said.is_empty() {
-                out.push_str(&format!("{said}\n"));
+                out.push_str(&format!("{}\n", said.trim_matches('\n')));
             }
         }
         return Ok(out);
@@ -271,8 +277,7 @@ fn params<'a>(
 ) -> anyhow::Result<Map<String, Value>> {
     let mut given: Map<String, Value> = Map::new();
     if let Some(file) = file {
-        let text = fs::read_to_string(file).with_context(|| format!("cannot read parameters file {file}"))?;
-        given = serde_yaml::from_str(&text).with_context(|| format!("cannot read parameters file {file}"))?;
+        given = yaml_file("parameters", file)?;
     }
     for word in words {
         let (key, value) = word

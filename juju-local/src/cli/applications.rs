@@ -10,8 +10,9 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::Session;
-use super::args::{Removal, confirm, option_file, pairs};
+use super::args::{option_file, option_words, pairs};
 use super::client::say;
+use super::removals::{self, Going};
 use super::show::{text, units};
 use crate::api::{Deployment, Request};
 
@@ -72,7 +73,7 @@ pub(super) enum Applications {
         #[arg(long)]
         destroy_storage: bool,
         #[command(flatten)]
-        removal: Removal,
+        going: Going,
     },
     /// Remove applications with their units
     RemoveApplication {
@@ -83,7 +84,7 @@ pub(super) enum Applications {
         #[arg(long)]
         destroy_storage: bool,
         #[command(flatten)]
-        removal: Removal,
+        going: Going,
     },
     /// Relate two applications
     #[command(alias = "relate")]
@@ -214,24 +215,11 @@ pub(super) fn run(session: &Session, command: Applications) -> anyhow::Result<()
         Applications::AddUnit { application, num_units, to, attach_storage } => {
             session.ask(&Request::AddUnit { application, num_units, to, attach_storage })?;
         }
-        Applications::RemoveUnit { units, destroy_storage, removal } => {
-            confirm(&removal, &format!("remove {}", units.join(" ")))?;
-            session.ask(&Request::RemoveUnit { units: units.clone(), force: removal.force, destroy_storage })?;
-            for unit in units {
-                say(&format!("will remove unit {unit}"));
-            }
+        Applications::RemoveUnit { units, destroy_storage, going } => {
+            removals::of_units(session, units, destroy_storage, &going)?;
         }
-        Applications::RemoveApplication { applications, destroy_storage, removal } => {
-            confirm(&removal, &format!("remove application {}", applications.join(" ")))?;
-            for application in applications {
-                let force = removal.force;
-                session.ask(&Request::RemoveApplication {
-                    application: application.clone(),
-                    force,
-                    destroy_storage,
-                })?;
-                say(&format!("will remove application {application}"));
-            }
+        Applications::RemoveApplication { applications, destroy_storage, going } => {
+            removals::of_applications(session, applications, destroy_storage, &going)?;
         }
         Applications::Integrate { a, b } => {
             session.ask(&Request::Integrate { a, b })?;
@@ -279,6 +267,12 @@ fn deploy(session: &Session, wanted: Deploy) -> anyhow::Result<()> {
     }
     if wanted.constraints.is_some() {
         say("--constraints changes nothing here: machines have what this host has");
+    }
+    if wanted.charm.ends_with(".yaml") || wanted.charm.ends_with(".yml") {
+        anyhow::bail!(
+            "cannot deploy {}: bundles are not supported, deploy each charm and integrate them",
+            wanted.charm
+        );
     }
     let packed = charm(&wanted.charm, false)?;
     let request = Request::Deploy(Deployment {
@@ -362,11 +356,11 @@ fn charm(path: &str, is_path: bool) -> anyhow::Result<Packed> {
 }
 
 /// `--config` as key=value or a YAML file, flat or with the application's name on top.
-fn options(words: &[String], application: Option<&str>) -> anyhow::Result<BTreeMap<String, String>> {
+fn options(words: &[String], application: Option<&str>) -> anyhow::Result<BTreeMap<String, Value>> {
     let mut all = BTreeMap::new();
     for word in words {
         if word.contains('=') {
-            all.extend(pairs(std::slice::from_ref(word))?);
+            all.extend(option_words(std::slice::from_ref(word))?);
         } else {
             all.extend(option_file(word, application)?);
         }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -115,15 +114,13 @@ pub(super) struct Removal {
     /// Without asking
     #[arg(long, alias = "yes", short_alias = 'y')]
     pub(super) no_prompt: bool,
+    /// It waits for nobody in any case
+    #[arg(long, hide = true)]
+    pub(super) no_wait: bool,
 }
 
-/// Asks, on a terminal, before something is removed.
+/// Asks, whoever is there to answer, before something is removed.
 pub(super) fn confirm(removal: &Removal, what: &str) -> anyhow::Result<()> {
-    if std::io::stdin().is_terminal() { insist(removal, what) } else { Ok(()) }
-}
-
-/// Asks, whoever is there to answer, before everything is removed.
-pub(super) fn insist(removal: &Removal, what: &str) -> anyhow::Result<()> {
     if removal.no_prompt {
         return Ok(());
     }
@@ -152,16 +149,12 @@ pub(super) fn pairs(words: &[String]) -> anyhow::Result<BTreeMap<String, String>
 }
 
 /// What Juju takes of a file of options at most.
-const OPTION_FILE_BYTES_MAX: usize = 5 << 20;
+const OPTION_FILE_BYTES_MAX: u64 = 5 << 20;
 
 /// A YAML map's values as texts; with an application's name, what stands below it where the file has several.
-pub(super) fn option_file(path: &str, application: Option<&str>) -> anyhow::Result<BTreeMap<String, String>> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read options file {path}"))?;
-    if text.len() > OPTION_FILE_BYTES_MAX {
-        anyhow::bail!("cannot use options file {path}: size of option file is larger than 5M");
-    }
-    let mut map: BTreeMap<String, Value> =
-        serde_yaml::from_str(&text).with_context(|| format!("cannot read options file {path}"))?;
+pub(super) fn option_file(path: &str, application: Option<&str>) -> anyhow::Result<BTreeMap<String, Value>> {
+    small_enough(path)?;
+    let mut map: BTreeMap<String, Value> = yaml_file("options", path)?;
     if let Some(application) = application {
         if let Some(Value::Object(inner)) = map.get(application) {
             map = inner.clone().into_iter().collect();
@@ -170,7 +163,37 @@ pub(super) fn option_file(path: &str, application: Option<&str>) -> anyhow::Resu
             anyhow::bail!("no settings found for {application:?} in {path}; it has those of {found}");
         }
     }
-    Ok(map.into_iter().map(|(key, value)| (key, plain(&value))).collect())
+    Ok(map)
+}
+
+/// `key=value` words as an application's options; `key=@FILE` is what the file holds.
+pub(super) fn option_words(words: &[String]) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut options = BTreeMap::new();
+    for (key, value) in pairs(words)? {
+        let value = match value.strip_prefix('@') {
+            None => value,
+            Some(path) => {
+                small_enough(path)?;
+                fs::read_to_string(path).with_context(|| format!("cannot read option file {path}"))?
+            }
+        };
+        options.insert(key, value.into());
+    }
+    Ok(options)
+}
+
+fn small_enough(path: &str) -> anyhow::Result<()> {
+    if fs::metadata(path).is_ok_and(|file| file.len() > OPTION_FILE_BYTES_MAX) {
+        anyhow::bail!("cannot use options file {path}: size of option file is larger than 5M");
+    }
+    Ok(())
+}
+
+/// A YAML file that somebody wrote for one command: options, parameters, a secret.
+pub(super) fn yaml_file<T: serde::de::DeserializeOwned>(of_what: &str, path: &str) -> anyhow::Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {of_what} file {path}"))?;
+    serde_yaml::from_str(&text)
+        .map_err(|why| anyhow::anyhow!("cannot read {of_what} file {path}: {}", crate::charm_files::in_words(&why)))
 }
 
 /// A value alone, as `config APP KEY` shows it.
@@ -208,7 +231,7 @@ mod tests {
             let read = option_file(path, Some("db"));
             expected.assert_eq(&read.map_or_else(
                 |why| format!("{why:#}").replace(path, "FILE"),
-                |map| map.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "),
+                |map| map.iter().map(|(k, v)| format!("{k}={}", plain(v))).collect::<Vec<_>>().join(" "),
             ));
         };
         check("{a: 1, b: true, c: x y}", expect!["a=1 b=true c=x y"]);

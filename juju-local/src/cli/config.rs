@@ -1,13 +1,11 @@
 //! Options of applications, and the model's own settings.
 
-use std::fs;
-
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
 
 use super::Session;
-use super::args::{Format, Output, option_file, pairs, plain};
+use super::args::{Format, Output, option_file, option_words, pairs, plain};
 use super::show::{row, table, text};
 use crate::api::Request;
 
@@ -59,12 +57,7 @@ fn config(
     output: &Output,
 ) -> anyhow::Result<()> {
     let (set, show): (Vec<String>, Vec<String>) = values.iter().cloned().partition(|v| v.contains('='));
-    let mut set = pairs(&set)?;
-    for value in set.values_mut() {
-        if let Some(file) = value.strip_prefix('@') {
-            *value = fs::read_to_string(file).with_context(|| format!("cannot read option file {file}"))?;
-        }
-    }
+    let mut set = option_words(&set)?;
     if let Some(file) = file {
         if !set.is_empty() {
             anyhow::bail!("cannot specify --file and key=value arguments simultaneously");
@@ -85,9 +78,10 @@ fn config(
     match show.as_slice() {
         [] => output.value(&all)?,
         [key] => {
-            let setting = all["settings"].get(key).with_context(|| {
-                format!("key {key:?} not found in {application:?} application config or charm settings.")
-            })?;
+            let setting =
+                all["settings"].get(key).or_else(|| all["application-config"].get(key)).with_context(|| {
+                    format!("key {key:?} not found in {application:?} application config or charm settings.")
+                })?;
             output.text(&plain(&setting["value"]))?;
         }
         _ => anyhow::bail!("can only retrieve a single value, or all values"),

@@ -4,8 +4,9 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::Session;
-use super::args::{Output, Removal, confirm};
-use super::client::{print, say};
+use super::args::Output;
+use super::client::print;
+use super::removals::{self, Going};
 use super::show::Paint;
 use super::status::machine_table;
 use crate::api::Request;
@@ -29,8 +30,11 @@ pub(super) enum Machines {
         /// Their numbers
         #[arg(required = true)]
         machines: Vec<String>,
+        /// A machine here is nothing without its model: not supported
+        #[arg(long, hide = true)]
+        keep_instance: bool,
         #[command(flatten)]
-        removal: Removal,
+        going: Going,
     },
 }
 
@@ -46,10 +50,11 @@ pub(super) fn run(session: &Session, command: Machines) -> anyhow::Result<()> {
             let made = session.ask(&Request::AddMachine { count: num })?;
             made.as_array().into_iter().flatten().for_each(|id| print(&format!("created machine {id}")));
         }
-        Machines::RemoveMachine { machines, removal } => {
-            confirm(&removal, &format!("remove machine {}", machines.join(" ")))?;
-            session.ask(&Request::RemoveMachine { machines: machines.clone(), force: removal.force })?;
-            machines.iter().for_each(|id| say(&format!("will remove machine {id}")));
+        Machines::RemoveMachine { keep_instance: true, .. } => {
+            anyhow::bail!("cannot remove a machine with --keep-instance: nothing could use it without its model");
+        }
+        Machines::RemoveMachine { machines, keep_instance: false, going } => {
+            removals::of_machines(session, machines, &going)?;
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ mod machines;
 mod models;
 mod operations;
 mod query;
+mod removals;
 mod secrets;
 mod shell;
 mod show;
@@ -98,7 +99,14 @@ impl Session {
 
 /// Parses and runs; 2 for wrong usage, 1 for failure.
 pub fn run() -> ExitCode {
-    let cli = Cli::from_arg_matches(&help::grammar().get_matches()).unwrap_or_else(|why| why.exit());
+    let given = help::grammar().try_get_matches().unwrap_or_else(|why| {
+        if let Some(why) = elsewhere(&why) {
+            client::say(&format!("ERROR {why}"));
+            std::process::exit(2);
+        }
+        why.exit()
+    });
+    let cli = Cli::from_arg_matches(&given).unwrap_or_else(|why| why.exit());
     interrupt::watch();
     match command(cli) {
         Ok(code) => code,
@@ -108,6 +116,92 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Why a command of Juju's is none here.
+fn elsewhere(why: &clap::Error) -> Option<String> {
+    const REASONS: [(&str, &[&str]); 4] = [
+        (
+            "there is no controller to care for and no cloud behind it",
+            &[
+                "bootstrap",
+                "clouds",
+                "credentials",
+                "controllers",
+                "regions",
+                "add-cloud",
+                "add-credential",
+                "autoload-credentials",
+                "destroy-controller",
+                "kill-controller",
+                "controller-config",
+                "show-controller",
+                "enable-ha",
+                "migrate",
+                "create-backup",
+                "upgrade-controller",
+                "upgrade-model",
+                "add-k8s",
+            ],
+        ),
+        (
+            "models have no relations across their borders",
+            &[
+                "offer",
+                "consume",
+                "offers",
+                "find-offers",
+                "show-offer",
+                "remove-offer",
+                "remove-saas",
+                "suspend-relation",
+                "resume-relation",
+            ],
+        ),
+        (
+            "everything is done as root",
+            &[
+                "login",
+                "logout",
+                "register",
+                "add-user",
+                "users",
+                "whoami",
+                "show-user",
+                "grant",
+                "revoke",
+                "change-user-password",
+            ],
+        ),
+        (
+            "machines have what this host has, and charms come from files",
+            &[
+                "set-constraints",
+                "constraints",
+                "set-model-constraints",
+                "download",
+                "find",
+                "info",
+                "diff-bundle",
+                "export-bundle",
+                "add-space",
+                "spaces",
+                "subnets",
+                "reload-spaces",
+                "bind",
+                "create-storage-pool",
+                "storage-pools",
+            ],
+        ),
+    ];
+    if why.kind() != clap::error::ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let Some(clap::error::ContextValue::String(word)) = why.get(clap::error::ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let (reason, _) = REASONS.iter().find(|(_, words)| words.contains(&word.as_str()))?;
+    Some(format!("juju-local has no {word:?}: {reason}; see juju-local commands"))
 }
 
 /// Where the right name stands, for those who have written a wrong one.

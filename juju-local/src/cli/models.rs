@@ -5,15 +5,18 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::Session;
-use super::args::{Output, Removal, insist};
+use super::args::{Output, Removal, confirm, pairs};
 use super::client::{ask, choose, connects, exists, models, print, say, start};
 use super::show::{aligned, row, text};
 use crate::api::Request;
 use crate::controller::{is_stopped, model_dir};
 use crate::machine::{Containers, Machines as _, STATE_ROOT, check_host, remove_tree};
+
+/// Of the one controller that there is, as far as anybody outside can tell.
+const CONTROLLER_UUID: &str = "6a756a75-6c6f-4361-8c00-000000000000";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Models {
@@ -29,6 +32,23 @@ pub(super) enum Models {
         /// Stay with the model that is worked on now
         #[arg(long)]
         no_switch: bool,
+        /// Settings of the model, as key=value
+        #[arg(long)]
+        config: Vec<String>,
+        /// Nobody needs any here
+        #[arg(long, hide = true)]
+        credential: Option<String>,
+    },
+    /// Show a model
+    ShowModel {
+        name: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show what machines of a model are asked to have: nothing, they have what this host has
+    ModelConstraints {
+        #[command(flatten)]
+        output: Output,
     },
     /// Choose the model that commands work on
     Switch { name: Option<String> },
@@ -38,8 +58,21 @@ pub(super) enum Models {
         /// Storage goes with its model in any case
         #[arg(long)]
         destroy_storage: bool,
-        #[command(flatten)]
-        removal: Removal,
+        /// Storage is nothing without its model: not supported
+        #[arg(long, hide = true, conflicts_with = "destroy_storage")]
+        release_storage: bool,
+        /// It waits for nobody in any case
+        #[arg(long, hide = true)]
+        no_wait: bool,
+        /// It waits for nobody in any case
+        #[arg(long, short = 't', hide = true, value_parser = super::args::duration)]
+        timeout: Option<std::time::Duration>,
+        /// Without asking
+        #[arg(long, alias = "yes", short_alias = 'y')]
+        no_prompt: bool,
+        /// Taken as it is without: the charms' last hooks do not run in any case
+        #[arg(long)]
+        force: bool,
     },
     /// Remove the cached base image and packages
     PurgeCache,
@@ -48,10 +81,17 @@ pub(super) enum Models {
 pub(super) fn run(session: &Session, command: Models) -> anyhow::Result<()> {
     match command {
         Models::List { output } => list(&session.model, &output),
-        Models::AddModel { name, no_switch } => add(&name, no_switch),
+        Models::AddModel { name, no_switch, config, credential: _ } => add(&name, no_switch, &config),
+        Models::ShowModel { name, output } => show(name.as_deref().unwrap_or(&session.model), &output),
+        Models::ModelConstraints { output } => {
+            output.write(&json!({"arch": std::env::consts::ARCH}), || format!("arch={}", std::env::consts::ARCH))
+        }
         Models::Switch { name } => switch(&session.model, name.as_deref()),
-        Models::DestroyModel { name, removal, destroy_storage: _ } => {
-            destroy(name.as_deref().unwrap_or(&session.model), &removal)
+        Models::DestroyModel { release_storage: true, .. } => {
+            anyhow::bail!("cannot destroy a model with --release-storage: its filesystems are nothing without it")
+        }
+        Models::DestroyModel { name, no_prompt, force, .. } => {
+            destroy(name.as_deref().unwrap_or(&session.model), &Removal { force, no_prompt, no_wait: true })
         }
         Models::PurgeCache => purge_cache(),
     }
@@ -60,8 +100,7 @@ pub(super) fn run(session: &Session, command: Models) -> anyhow::Result<()> {
 fn list(model: &str, output: &Output) -> anyhow::Result<()> {
     let mut all = Vec::new();
     for name in models() {
-        // A model without a controller has no agents either: asking must not start them.
-        let report = if connects(&name) && !is_stopped(&name) { ask(&name, &Request::Status).ok() } else { None };
+        let report = report(&name);
         let status = if report.is_some() { "available" } else { "stopped" };
         let count = |key: &str| report.as_ref().and_then(|report| report[key].as_object()).map(Map::len);
         let apps = report.as_ref().and_then(|report| report["applications"].as_object());
@@ -99,12 +138,56 @@ fn list(model: &str, output: &Output) -> anyhow::Result<()> {
     })
 }
 
+/// A model's status. One without a controller has no agents either: asking must not start them.
+fn report(name: &str) -> Option<Value> {
+    if connects(name) && !is_stopped(name) { ask(name, &Request::Status).ok() } else { None }
+}
+
+/// `show-model`.
+fn show(name: &str, output: &Output) -> anyhow::Result<()> {
+    let short = name.rsplit(['/', ':']).next().unwrap_or(name);
+    check_there(short, &Request::Status)?;
+    let report = report(short).unwrap_or_default();
+    let machines: Map<String, Value> = report["machines"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(id, one)| {
+            (
+                id.clone(),
+                json!({"cores": std::thread::available_parallelism().map_or(1, usize::from)})
+                    .as_object()
+                    .cloned()
+                    .map_or(Value::Null, |mut body| {
+                        body.insert("display-name".to_owned(), one["display-name"].clone());
+                        Value::Object(body)
+                    }),
+            )
+        })
+        .collect();
+    let status = if report.is_null() { "stopped" } else { "available" };
+    output.value(&json!({short: {"name": format!("admin/{short}"), "short-name": short, "model-type": "iaas",
+        "model-uuid": report["model"]["uuid"].as_str().unwrap_or_default(), "controller-uuid": CONTROLLER_UUID,
+        "controller-name": "juju-local", "is-controller": false, "owner": "admin", "cloud": "localhost",
+        "type": "juju-local", "life": "alive", "status": {"current": status}, "machines": machines,
+        "users": {"admin": {"display-name": "admin", "access": "admin", "last-connection": "just now"}},
+        "agent-version": report["model"]["version"].as_str().unwrap_or_default()}}))
+}
+
 /// `add-model`.
-fn add(name: &str, no_switch: bool) -> anyhow::Result<()> {
+fn add(name: &str, no_switch: bool, config: &[String]) -> anyhow::Result<()> {
+    let set = pairs(config)?;
     if exists(name) {
         anyhow::bail!("model {name:?} already exists; use juju-local switch {name}");
     }
     start(name)?;
+    if !set.is_empty() {
+        if let Err(why) = ask(name, &Request::ModelConfig { set, reset: Vec::new() }) {
+            // A model that is not as it was asked for is none.
+            let _ = ask(name, &Request::DestroyModel);
+            return Err(why);
+        }
+    }
     if !no_switch {
         choose(name)?;
     }
@@ -132,7 +215,7 @@ fn destroy(model: &str, removal: &Removal) -> anyhow::Result<()> {
     if !exists(model) {
         anyhow::bail!("model {model:?} not found; see juju-local models");
     }
-    insist(removal, &format!("destroy model {model:?} with all its machines and data"))?;
+    confirm(removal, &format!("destroy model {model:?} with all its machines and data"))?;
     if connects(model) {
         ask(model, &Request::DestroyModel)?;
     } else {

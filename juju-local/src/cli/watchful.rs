@@ -3,7 +3,8 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -59,10 +60,11 @@ pub(super) fn run(session: &Session, command: Watchful) -> anyhow::Result<ExitCo
         }
         Watchful::Trace { tail } => {
             let path = trace_path(&model_dir(model));
-            let file = File::open(&path)
-                .with_context(|| format!("model {model:?} is not traced; juju-local model-config trace=true does"))?;
-            let mut lines = BufReader::new(file);
-            let mut line = String::new();
+            if !path.exists() {
+                anyhow::bail!("model {model:?} is not traced; juju-local model-config trace=true does");
+            }
+            let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let (mut lines, mut line, mut seen) = (BufReader::new(file), String::new(), 0);
             loop {
                 if lines.read_line(&mut line)? == 0 && !tail {
                     return Ok(ExitCode::SUCCESS);
@@ -70,6 +72,14 @@ pub(super) fn run(session: &Session, command: Watchful) -> anyhow::Result<ExitCo
                 if line.ends_with('\n') {
                     print(&line);
                     line.clear();
+                    seen += 1;
+                } else if replaced(lines.get_ref(), &path) {
+                    // What has become a secret is marked in another file of as many lines.
+                    lines = BufReader::new(File::open(&path)?);
+                    line.clear();
+                    for _ in 0..seen {
+                        lines.read_line(&mut String::new())?;
+                    }
                 } else {
                     std::thread::sleep(Duration::from_millis(200));
                 }
@@ -81,6 +91,12 @@ pub(super) fn run(session: &Session, command: Watchful) -> anyhow::Result<ExitCo
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Whether another file is there now.
+fn replaced(file: &File, path: &Path) -> bool {
+    let inode = |metadata: std::io::Result<fs::Metadata>| metadata.map(|metadata| metadata.ino()).ok();
+    inode(fs::metadata(path)).is_some_and(|now| Some(now) != inode(file.metadata()))
 }
 
 /// A line for each finding, as at the end of `status`.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::requests::commit;
 use super::rollback::{provision, take_back};
-use super::{Controller, resources};
+use super::{Controller, kept, resources};
 use crate::api::Deployment;
 use crate::charm_files::{Archive, Charm};
 use crate::machine::check_room_for;
@@ -22,7 +22,8 @@ pub(super) struct Placement<'a> {
 
 impl Placement<'_> {
     fn machine(&self) -> anyhow::Result<Option<u32>> {
-        self.to.map(|to| to.parse().with_context(|| format!("placement {to:?} is not a machine's number"))).transpose()
+        let machine = |to: &str| to.parse().map_err(|_| anyhow::anyhow!("placement {to:?} is not a machine's number"));
+        self.to.map(machine).transpose()
     }
 
     fn fits(&self, num_units: u32) -> anyhow::Result<()> {
@@ -44,6 +45,7 @@ pub(super) fn deploy(
     check_deployable(controller, wanted, progress)?;
     check_room_for(wanted.num_units)?;
     let placement = Placement { to: wanted.to.as_deref(), attach: &wanted.attach_storage };
+    let kept = kept::Keeping::new(controller);
     let (charm, file) = keep_charm(controller, &wanted.charm)?;
     resources::check(&charm, &wanted.resources)?;
     let name = wanted.name.clone().unwrap_or_else(|| charm.name.clone());
@@ -64,6 +66,7 @@ pub(super) fn deploy(
         take_back(controller, &name, &units);
         return Err(why);
     }
+    drop(kept);
     provision(controller, &units, progress)?;
     Ok(json!({"application": name, "units": units}))
 }
@@ -95,6 +98,7 @@ pub(super) fn refresh(
     resources: &BTreeMap<String, String>,
     force_units: bool,
 ) -> anyhow::Result<Value> {
+    let _kept = kept::Keeping::new(controller);
     let (charm, file) = keep_charm(controller, charm)?;
     resources::check(&charm, resources)?;
     let revision = commit(controller, |state| state.refresh(application, charm, &file, force_units))?;

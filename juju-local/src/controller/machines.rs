@@ -3,7 +3,6 @@
 
 use std::sync::{Arc, PoisonError};
 
-use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{Controller, disks};
@@ -24,7 +23,7 @@ pub(super) fn add(controller: &Arc<Controller>, count: u32, progress: &(dyn Fn(&
 
 /// Gives machines up.
 pub(super) fn remove(controller: &Arc<Controller>, machines: &[String], force: bool) -> anyhow::Result<Value> {
-    let number = |text: &String| text.parse().with_context(|| format!("{text:?} is not a machine's number"));
+    let number = |text: &String| text.parse().map_err(|_| anyhow::anyhow!("{text:?} is not a machine's number"));
     let machines = machines.iter().map(number).collect::<anyhow::Result<Vec<u32>>>()?;
     super::requests::commit(controller, |state| {
         machines.iter().try_for_each(|machine| state.remove_machine(*machine, force))

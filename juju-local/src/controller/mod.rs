@@ -3,6 +3,8 @@
 mod deploy;
 mod disks;
 mod faults;
+pub(crate) mod kept;
+pub(crate) mod left;
 mod machines;
 mod operations;
 pub(crate) mod requests;
@@ -65,6 +67,8 @@ pub struct Controller {
     waiting: Mutex<BTreeMap<UnitName, u32>>,
     /// Held while filesystems are moved.
     disks: Mutex<()>,
+    /// Held while files are kept for applications.
+    keeping: Mutex<()>,
     /// Machines that are being made.
     making: Mutex<BTreeSet<u32>>,
     pub memory: crate::watchful::Memory,
@@ -159,6 +163,7 @@ impl Controller {
             machine_locks: Mutex::new(BTreeMap::new()),
             waiting: Mutex::new(BTreeMap::new()),
             disks: Mutex::new(()),
+            keeping: Mutex::new(()),
             making: Mutex::new(BTreeSet::new()),
             memory: crate::watchful::Memory::default(),
             store,
@@ -201,13 +206,21 @@ impl Controller {
     }
 
     /// Moves the model's clock forward. It cannot go back: statuses would be of tomorrow.
-    pub fn advance_clock(&self, seconds: u64) {
+    ///
+    /// # Errors
+    /// When it would go where times cannot be written any more.
+    pub fn advance_clock(&self, seconds: u64) -> anyhow::Result<()> {
+        const YEAR_9000: u64 = 221_845_392_000;
+        if self.now().saturating_add(seconds) > YEAR_9000 {
+            anyhow::bail!("cannot move the clock past the year 9000");
+        }
         let ahead = self.change(|state| {
             state.clock_ahead += seconds;
             state.clock_ahead
         });
         self.clock_ahead.store(ahead, Ordering::Relaxed);
         self.wake();
+        Ok(())
     }
 
     pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -324,6 +337,7 @@ impl Controller {
 
     /// Takes up machines and units after a restart: what runs goes on, what should run is started.
     fn adopt(self: &Arc<Self>) {
+        left::end_all(&self.dir);
         let machines: Vec<(u32, bool)> =
             self.read(|s| s.machines.iter().map(|(id, m)| (*id, m.powered && m.created)).collect());
         for (id, powered) in machines {
@@ -350,6 +364,7 @@ impl Controller {
             return;
         }
         self.change(State::agents_restarted);
+        kept::sweep(self);
         watch::make_missing(self);
         let made = |state: &State, machine: u32| state.machines.get(&machine).is_some_and(|m| m.created);
         let units: Vec<UnitName> =
@@ -444,10 +459,19 @@ impl Controller {
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755))?;
         fs::rename(&new, &program)?;
         let dir = tools_dir(&root, unit);
-        let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir)?;
-        for tool in crate::jujuc::tools_of(major) {
-            std::os::unix::fs::symlink("../machine/juju-local", dir.join(tool))?;
+        // One by one: a hook of the unit may be running.
+        let tools = crate::jujuc::tools_of(major);
+        for entry in fs::read_dir(&dir)?.filter_map(Result::ok) {
+            if !tools.iter().any(|tool| entry.file_name() == *tool) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        for tool in tools {
+            match std::os::unix::fs::symlink("../machine/juju-local", dir.join(tool)) {
+                Err(why) if why.kind() != std::io::ErrorKind::AlreadyExists => return Err(why.into()),
+                Ok(()) | Err(_) => {}
+            }
         }
         let outside = if major < 3 { "juju-run" } else { "juju-exec" };
         let _ = fs::remove_file(&new);

@@ -58,7 +58,8 @@ pub(super) fn executed(
             operation,
             action: "juju-exec".to_owned(),
             params: json!({"command": command}),
-            status: if results["return-code"] == 0 { "completed" } else { "failed" }.to_owned(),
+            // It is the process that failed then, not the task.
+            status: "completed".to_owned(),
             message: String::new(),
             results,
             log: Vec::new(),

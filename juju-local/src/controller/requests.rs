@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use super::deploy::{self, Placement};
-use super::{Controller, disks, faults, machines, operations, resources, secrets, settings};
+use super::{Controller, disks, faults, kept, machines, operations, resources, secrets, settings};
 use crate::api::{Reply, Request};
 use crate::model::{ModelError, Resolution, State, UnitName, view};
 use crate::uniter::agent::ExecRequest;
@@ -93,6 +93,8 @@ pub(crate) fn handle(
             if force {
                 names.iter().for_each(|unit| controller.kill_running(unit));
             }
+            // One without units is gone already.
+            kept::sweep(controller);
             Ok(Value::Null)
         }
         Request::GetConfig { application } => {
@@ -147,9 +149,14 @@ pub(crate) fn handle(
         Request::GrantSecret { id, application, revoke } => secrets::grant(controller, &id, &application, revoke),
         Request::RemoveSecret { id, revision } => secrets::remove(controller, &id, revision),
         Request::AttachResource { application, name, path } => {
+            let _kept = kept::Keeping::new(controller);
             resources::attach(controller, &application, &[(name, path)].into())
         }
         Request::Storage => Ok(controller.read(view::storage)),
+        Request::TaskNumber => commit(controller, |state| {
+            state.next_task += 1;
+            Ok::<_, ModelError>(json!(state.next_task))
+        }),
         Request::Exec { units, applications, command } => exec(controller, units, &applications, &command),
         Request::Resolved { unit, no_retry } => {
             let unit = name(unit)?;

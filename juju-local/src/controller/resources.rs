@@ -17,7 +17,8 @@ pub(super) fn check(charm: &Charm, files: &BTreeMap<String, String>) -> anyhow::
         None => Ok(()),
         Some(unknown) => {
             let known = charm.resources.keys().cloned().collect::<Vec<_>>().join(", ");
-            anyhow::bail!("charm {:?} has no resource called {unknown:?}; it has: {known}", charm.name)
+            let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has: {known}") };
+            anyhow::bail!("charm {:?} has no resource called {unknown:?}; {known}", charm.name)
         }
     }
 }
@@ -35,20 +36,16 @@ pub(super) fn attach(
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
         let file = format!("{application}-{name}-{}", crate::model::random_hex(8));
         fs::copy(path, dir.join(&file)).with_context(|| format!("cannot keep resource file {path}"))?;
-        let before = commit(controller, |state| {
+        commit(controller, |state| {
             let app = state.applications.get_mut(application);
             let app = app.ok_or_else(|| ModelError::new(format!("application {application:?} not found")))?;
             let revision = app.resources.get(name).map_or(0, |resource| resource.revision + 1);
-            let before = app.resources.insert(name.clone(), Resource { file, revision });
+            app.resources.insert(name.clone(), Resource { file, revision });
             for (_, unit) in state.units.iter_mut().filter(|(unit, _)| unit.app == application) {
                 unit.local.upgrade_due = unit.local.upgrade_due || unit.local.installed;
             }
-            Ok::<_, ModelError>(before)
+            Ok::<_, ModelError>(())
         })?;
-        if let Some(before) = before {
-            // A unit that is reading it at this moment has it open.
-            let _ = fs::remove_file(dir.join(before.file));
-        }
     }
     Ok(Value::Null)
 }

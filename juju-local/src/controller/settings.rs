@@ -59,7 +59,13 @@ pub(super) fn application(state: &State, name: &str) -> Result<Value, ModelError
             (key.clone(), body)
         })
         .collect();
-    Ok(json!({"application": name, "charm": app.charm.name, "settings": settings}))
+    let mut shown = json!({"application": name, "charm": app.charm.name, "settings": settings});
+    if !app.charm.config.contains_key("trust") {
+        let source = if app.trust { "user" } else { "default" };
+        shown["application-config"] = json!({"trust": {"default": false, "source": source, "type": "bool",
+            "description": "Does this application have access to trusted credentials", "value": app.trust}});
+    }
+    Ok(shown)
 }
 
 /// Sets and resets the model's settings; all of them are shown.
@@ -84,7 +90,7 @@ pub(super) fn model(
         }
     }
     if let Some(text) = set.get("update-status-hook-interval") {
-        crate::uniter::agent::seconds(text).with_context(|| {
+        crate::uniter::agent::seconds(text).filter(|seconds| *seconds > 0).with_context(|| {
             format!("invalid update status hook interval in model configuration: {text:?}; write for example 5m")
         })?;
     }
@@ -92,8 +98,25 @@ pub(super) fn model(
         return Ok(controller.read(|state| view::settings(state, &KNOWN)));
     }
     let now = controller.now();
-    commit(controller, |state| {
+    let before = controller.read(State::major);
+    let shown = commit(controller, |state| {
         state.set_model_config(set, reset, now);
         Ok::<_, ModelError>(view::settings(state, &KNOWN))
-    })
+    })?;
+    if controller.read(State::major) != before {
+        tools_of_another_version(controller)?;
+    }
+    Ok(shown)
+}
+
+/// An agent of another version has other tools.
+fn tools_of_another_version(controller: &Controller) -> anyhow::Result<()> {
+    let installed = |state: &State| -> Vec<_> {
+        let there = state.units.iter().filter(|(_, unit)| unit.local.installed);
+        there.map(|(name, unit)| (name.clone(), unit.machine)).collect()
+    };
+    for (unit, machine) in controller.read(installed) {
+        controller.install_tools(machine, &unit)?;
+    }
+    Ok(())
 }

@@ -54,7 +54,44 @@ fn tool(name: &str, args: Vec<String>) -> Result<Answer, String> {
     ask(&socket, &call)
 }
 
-/// `juju-exec [-u UNIT] COMMAND`, from outside a hook.
+/// What stands behind `juju-exec`.
+#[derive(Debug, PartialEq, Eq)]
+enum Words {
+    Help,
+    Wrong(String),
+    Run(Option<String>, Vec<String>),
+}
+
+/// Options stand before the command; what follows is the command's own.
+fn words(args: Vec<String>) -> Result<Words, String> {
+    let mut unit = None;
+    let mut args = args.into_iter().peekable();
+    while let Some(option) = args.next_if(|arg| arg.starts_with('-')) {
+        match option.as_str() {
+            "-h" | "--help" => return Ok(Words::Help),
+            "--" => break,
+            "-u" | "--unit" => match args.next() {
+                Some(name) => unit = Some(name),
+                None => return Ok(Words::Wrong(format!("option needs an argument: {option}"))),
+            },
+            "-r" | "--relation" | "--remote-unit" | "--no-context" | "--force-remote-unit" | "--operator" => {
+                return Err(format!("{option} is not supported by juju-local"));
+            }
+            _ => return Ok(Words::Wrong(format!("option provided but not defined: {option}"))),
+        }
+    }
+    Ok(Words::Run(unit, args.collect()))
+}
+
+/// `mysql/0`, or `unit-mysql-0` as agents call it.
+fn is_unit(word: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let name = |text: &str| text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.contains([' ', '/', '.']);
+    let of = |parts: Option<(&str, &str)>| parts.is_some_and(|(app, last)| name(app) && number(last));
+    of(word.split_once('/')) || of(word.strip_prefix("unit-").and_then(|rest| rest.rsplit_once('-')))
+}
+
+/// `juju-exec [-u UNIT | UNIT] COMMANDS`, from outside a hook.
 fn exec(name: &str, args: Vec<String>) -> Result<Answer, String> {
     if variable("JUJU_CONTEXT_ID").is_ok() {
         return Err(format!(
@@ -62,15 +99,19 @@ fn exec(name: &str, args: Vec<String>) -> Result<Answer, String> {
             variable("JUJU_CONTEXT_ID")?
         ));
     }
-    let mut unit = None;
-    let mut rest = Vec::new();
-    let mut args = args.into_iter();
-    while let Some(arg) = args.next() {
-        match arg.as_str() {
-            "-u" | "--unit" => unit = args.next(),
-            "--no-context" | "--force-remote-unit" => return Err(format!("{arg} is not supported by juju-local")),
-            "--" => rest.extend(args.by_ref()),
-            _ => rest.push(arg),
+    let (mut unit, rest) = match words(args)? {
+        Words::Help => {
+            let stdout =
+                format!("Usage: {name} [-u UNIT | UNIT] COMMANDS\n\nRuns commands in the context of a unit.\n");
+            return Ok(Answer { stdout, ..Answer::default() });
+        }
+        Words::Wrong(why) => return Ok(Answer { code: 2, stderr: format!("ERROR {why}\n"), ..Answer::default() }),
+        Words::Run(unit, rest) => (unit, rest),
+    };
+    let mut rest = rest.as_slice();
+    if let ([first, more @ ..], None) = (rest, &unit) {
+        if !more.is_empty() && is_unit(first) {
+            (unit, rest) = (Some(first.clone()), more);
         }
     }
     // Without a name, the machine's only unit is meant.
@@ -106,4 +147,26 @@ fn ask(socket: &str, call: &Call) -> Result<Answer, String> {
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(|why| why.to_string())?;
     serde_json::from_str(&answer).map_err(|_| "the agent closed the connection".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+
+    #[test]
+    fn words_of_juju_exec() {
+        let check = |line: &str, expected: Expect| {
+            expected.assert_eq(&format!("{:?}", words(line.split(' ').map(ToOwned::to_owned).collect())));
+        };
+        check("-u db/0 ls -l", expect![[r#"Ok(Run(Some("db/0"), ["ls", "-l"]))"#]]);
+        check("ls -u x", expect![[r#"Ok(Run(None, ["ls", "-u", "x"]))"#]]);
+        check("-- -x", expect![[r#"Ok(Run(None, ["-x"]))"#]]);
+        check("-u", expect![[r#"Ok(Wrong("option needs an argument: -u"))"#]]);
+        check("--nosuch ls", expect![[r#"Ok(Wrong("option provided but not defined: --nosuch"))"#]]);
+        check("-r 0 ls", expect![[r#"Err("-r is not supported by juju-local")"#]]);
+        check("--help", expect!["Ok(Help)"]);
+        assert!(is_unit("db/0") && is_unit("unit-my-db-0"));
+        assert!(!is_unit("/bin/0") && !is_unit("bin/ls") && !is_unit("db") && !is_unit("./x/0"));
+    }
 }

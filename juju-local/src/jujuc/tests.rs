@@ -137,9 +137,9 @@ impl Story {
             }
             ["lead", unit] => change(&|state| state.lead(&name(unit).app, &name(unit), 0))?,
             ["config", app, key, value] => {
-                change(&|state| state.set_config(app, &[((*key).to_owned(), (*value).to_owned())].into(), &[]))?;
+                change(&|state| state.set_config(app, &[((*key).to_owned(), (*value).into())].into(), &[]))?;
             }
-            ["advance", by] => controller.advance_clock(crate::cli::clock_seconds(by)?),
+            ["advance", by] => controller.advance_clock(crate::cli::clock_seconds(by)?).unwrap(),
             ["settle"] => return Ok(self.settle()),
             // The context of the unit's next hook, of a command, of an action.
             ["next", unit] => return Ok(self.next(&name(unit))),

@@ -18,7 +18,18 @@ pub(super) fn folders(machine: &str) -> Vec<PathBuf> {
 
 /// Makes them.
 pub(super) fn make(machine: &str) -> std::io::Result<()> {
-    folders(machine).iter().try_for_each(fs::create_dir_all)
+    folders(machine).iter().try_for_each(|folder| make_one(folder))
+}
+
+/// The folder that all machines share may go with another machine at any moment, also with one of another model.
+fn make_one(folder: &Path) -> std::io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match fs::create_dir_all(folder) {
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound && tries < 1000 => tries += 1,
+            made => return made,
+        }
+    }
 }
 
 /// Removes those of a machine that is down, with what its service manager made below them.
@@ -45,4 +56,22 @@ fn remove_tree(folder: &Path) {
         }
     }
     let _ = fs::remove_dir(folder);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_made_while_another_takes_the_folder_with_it() {
+        let top = tempfile::tempdir().unwrap();
+        let ours = top.path().join("ours");
+        let (folder, shared) = (ours.join("machine"), ours.clone());
+        let removing = std::thread::spawn(move || (0..20_000).for_each(|_| drop(fs::remove_dir(&shared))));
+        while !removing.is_finished() {
+            make_one(&folder).unwrap();
+            fs::remove_dir(&folder).unwrap();
+        }
+        removing.join().unwrap();
+    }
 }

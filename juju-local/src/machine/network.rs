@@ -159,10 +159,11 @@ pub(super) fn outside_mtu() -> String {
 pub(super) fn network_unit(address: &str, gateway: &str, mtu: &str) -> String {
     let rest = address.strip_prefix(SPACES[0].1).unwrap_or_default();
     let addresses = SPACES.map(|(_, prefix)| format!("ip addr replace {prefix}{rest}/24 dev host0")).join("; ");
+    let mac = crate::model::mac_address(address);
     format!(
         "[Unit]\nDescription=Network of this machine\nDefaultDependencies=no\nBefore=network-pre.target network.target \
          network-online.target\nWants=network.target\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
          ExecStart=/bin/sh -ec 'ip link set lo up; {addresses}; \
-         ip link set host0 mtu {mtu} up; ip route replace default via {gateway}'\n"
+         ip link set host0 address {mac} mtu {mtu} up; ip route replace default via {gateway}'\n"
     )
 }

@@ -64,7 +64,7 @@ impl State {
         name: &str,
         charm: Charm,
         archive: &str,
-        config: &BTreeMap<String, String>,
+        config: &BTreeMap<String, Value>,
         storage: &BTreeMap<String, String>,
     ) -> Result<(), ModelError> {
         check_application_name(name)?;
@@ -75,35 +75,46 @@ impl State {
         }
         let typed = config
             .iter()
+            .filter(|(_, value)| !value.is_null())
             .map(|(k, v)| Ok((k.clone(), charm.parse_option(k, v).map_err(|e| ModelError::new(e.to_string()))?)))
             .collect::<Result<_, ModelError>>()?;
         for store in storage.keys() {
             if !charm.storage.contains_key(store) {
                 let known = charm.storage.keys().cloned().collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has: {known}") };
                 return Err(ModelError::new(format!(
-                    "charm {:?} has no storage called {store:?}; it has: {known}",
+                    "charm {:?} has no storage called {store:?}; {known}",
                     charm.name
                 )));
             }
+        }
+        if let Some((store, _)) = storage.iter().find(|(_, text)| text.split(',').all(str::is_empty)) {
+            return Err(ModelError::new(format!(
+                "cannot deploy application {name:?}: storage directive of {store:?} is empty; write {store}=2G, or \
+                 {store}=2,500M for two"
+            )));
         }
         let mut storage_sizes = BTreeMap::new();
         let mut storage_counts = BTreeMap::new();
         for (store, text) in storage {
             let wanted = Wanted::parse(text)?;
             let spec = &charm.storage[store];
-            if let Some(count) = wanted.count {
-                let most = spec.maximum_count.unwrap_or(u32::MAX);
-                if count < spec.minimum_count || count > most {
-                    let (what, bound) = if count > most { ("most", most) } else { ("least", spec.minimum_count) };
-                    return Err(ModelError::new(format!(
-                        "cannot deploy application {name:?}: charm {:?} store {store:?}: at {what} {bound} instances \
-                         {}, {count} specified",
-                        charm.name,
-                        if count > most { "supported" } else { "required" }
-                    )));
-                }
-                storage_counts.insert(store.clone(), count);
+            // What is asked for is wanted once, also where the charm does without.
+            let count = wanted.count.unwrap_or(spec.minimum_count.max(1));
+            let most = spec.maximum_count.unwrap_or(u32::MAX);
+            if count < spec.minimum_count || count > most {
+                let (what, bound) = if count > most { ("most", most) } else { ("least", spec.minimum_count) };
+                return Err(ModelError::new(format!(
+                    "cannot deploy application {name:?}: charm {:?} store {store:?}: at {what} {bound} instances \
+                     {}, {count} specified",
+                    charm.name,
+                    if count > most { "supported" } else { "required" }
+                )));
             }
+            storage_counts.insert(store.clone(), count);
+            spec.is_enough(wanted.size.as_deref()).map_err(|why| {
+                ModelError::new(format!("cannot deploy application {name:?}: storage {store:?}: {why}"))
+            })?;
             storage_sizes.extend(wanted.size.map(|size| (store.clone(), size)));
         }
         let peers = charm.peers.clone();
@@ -211,6 +222,11 @@ impl State {
                 return refused(format!("would break relation {:?}", relation.key()));
             }
         }
+        for (name, was) in &before.storage {
+            if let Some(why) = charm.storage.get(name).and_then(|is| was.cannot_become(is)) {
+                return refused(format!("existing storage {name:?} {why}"));
+            }
+        }
         let used = |name: &String| {
             self.storage.values().any(|s| s.name == *name && s.unit.as_ref().is_some_and(|unit| unit.app == app))
         };
@@ -251,26 +267,39 @@ impl State {
     ///
     /// # Errors
     /// Names the option that does not exist or does not fit.
-    pub fn set_config(
-        &mut self,
-        app: &str,
-        set: &BTreeMap<String, String>,
-        reset: &[String],
-    ) -> Result<(), ModelError> {
+    pub fn set_config(&mut self, app: &str, set: &BTreeMap<String, Value>, reset: &[String]) -> Result<(), ModelError> {
         let application =
             self.applications.get_mut(app).ok_or_else(|| ModelError::new(format!("application {app:?} not found")))?;
         let mut config = application.config.clone();
+        let mut trust = application.trust;
+        // Juju's own option beside the charm's.
+        let is_trust = |name: &str| name == "trust" && !application.charm.config.contains_key(name);
         for name in reset {
+            if is_trust(name) {
+                trust = false;
+                continue;
+            }
             if !application.charm.config.contains_key(name) {
                 return Err(ModelError::new(format!("unknown option {name:?}")));
             }
             config.remove(name);
         }
-        for (name, text) in set {
-            let value = application.charm.parse_option(name, text).map_err(|e| ModelError::new(e.to_string()))?;
+        for (name, value) in set {
+            if is_trust(name) {
+                let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+                let wrong = |_| ModelError::new(format!("option \"trust\" expected boolean, got {value}"));
+                trust = text.parse().map_err(wrong)?;
+                continue;
+            }
+            if value.is_null() && application.charm.config.contains_key(name) {
+                config.remove(name);
+                continue;
+            }
+            let value = application.charm.parse_option(name, value).map_err(|e| ModelError::new(e.to_string()))?;
             config.insert(name.clone(), value);
         }
         application.config = config;
+        application.trust = trust;
         Ok(())
     }
 

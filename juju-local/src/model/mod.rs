@@ -187,6 +187,17 @@ pub struct Resource {
 /// The default network space, and the other one. Every machine is on both, with the same last numbers.
 pub const SPACES: [(&str, &str); 2] = [("alpha", "10.89."), ("internal", "10.90.")];
 
+/// The Juju that a model is like without a setting of its own.
+pub const VERSION: &str = "3.6.12";
+
+/// The hardware address of a machine's network interface: drawn from its address, so that no two of them have the same.
+#[must_use]
+pub fn mac_address(address: &str) -> String {
+    let parts = address.split('.').skip(1).filter_map(|part| part.parse::<u8>().ok());
+    // Locally administered, as containers' are.
+    parts.fold("02:6a:6c".to_owned(), |mac, part| format!("{mac}:{part:02x}"))
+}
+
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Unit {
     pub machine: u32,
@@ -332,7 +343,7 @@ impl State {
             return value.clone();
         }
         match key {
-            "agent-version" => "3.6.12",
+            "agent-version" => VERSION,
             "update-status-hook-interval" => "5m",
             "automatically-retry-hooks" => "true",
             "peer-application-echo" => "true",

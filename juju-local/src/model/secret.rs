@@ -29,6 +29,9 @@ pub struct Secret {
     pub owner: Owner,
     pub label: String,
     pub description: String,
+    /// Unix seconds; its first revision may be gone.
+    #[serde(default)]
+    pub created: u64,
     /// never, hourly, daily, ...
     pub rotate: String,
     /// Unix seconds.
@@ -100,6 +103,7 @@ impl Secret {
             owner,
             label: String::new(),
             description: String::new(),
+            created: now,
             rotate: "never".to_owned(),
             next_rotate: None,
             revisions: BTreeMap::new(),
@@ -232,10 +236,6 @@ impl Secret {
         if let Some(times) = self.times.get_mut(&revision) {
             times.told_again = now + AGAIN;
         }
-    }
-
-    pub fn created(&self) -> u64 {
-        self.times.values().map(|times| times.created).min().unwrap_or(0)
     }
 
     pub fn updated(&self) -> u64 {

@@ -33,7 +33,7 @@ pub fn secret(state: &State, secret: &Secret, reveal: Option<u32>) -> Value {
         Owner::Unit(unit) => unit.to_string(),
         Owner::Model => "<model>".to_owned(),
     };
-    let mut body = json!({"revision": secret.latest, "owner": owner, "created": utc(secret.created()),
+    let mut body = json!({"revision": secret.latest, "owner": owner, "created": utc(secret.created),
         "updated": utc(secret.updated())});
     // The operator names user secrets; charms label theirs.
     let name = if secret.owner == Owner::Model { "name" } else { "label" };

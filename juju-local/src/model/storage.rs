@@ -38,6 +38,9 @@ impl Wanted {
         let mut wanted = Self::default();
         for part in text.split(',').filter(|part| !part.is_empty()) {
             if let Ok(count) = part.parse() {
+                if count == 0 {
+                    return Err(ModelError::new("count must be greater than zero, got \"0\"".to_owned()));
+                }
                 wanted.count = Some(count);
             } else if part.starts_with(|c: char| c.is_ascii_digit()) {
                 if crate::machine::size_in_bytes(part).is_none() {
@@ -92,6 +95,8 @@ impl State {
         if !spec.multiple && !spec.location.is_empty() && count > 0 {
             self.place_is_free(self.unit(unit)?.machine, unit, &spec.location)?;
         }
+        spec.is_enough(size.as_deref())
+            .map_err(|why| ModelError::new(format!("cannot add storage to unit {unit}: storage {name:?}: {why}")))?;
         let application = self.application(&unit.app)?;
         let size = size
             .or_else(|| application.storage_sizes.get(name).cloned())

@@ -83,8 +83,10 @@ mod tests {
         };
         let actions = [("beside", spec(true, "")), ("alone", spec(false, "")), ("grouped", spec(true, "g"))];
         let actions = actions.map(|(name, spec)| (name.to_owned(), spec)).into();
-        let (mut state, none) = (State::new("m"), BTreeMap::new());
-        state.add_application("db", Charm { actions, ..Charm::default() }, "", &none, &none).unwrap();
+        let mut state = State::new("m");
+        state
+            .add_application("db", Charm { actions, ..Charm::default() }, "", &BTreeMap::new(), &BTreeMap::new())
+            .unwrap();
         let me = state.add_unit("db", None, 0).unwrap();
         for action in ["beside", "alone", "grouped"] {
             state.enqueue(&me, action, &serde_json::json!({}), 0).unwrap();

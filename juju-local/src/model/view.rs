@@ -121,8 +121,8 @@ fn machine(state: &State, id: u32, machine: &super::Machine, base: &str) -> Valu
         "constraints": format!("arch={}", std::env::consts::ARCH), "hardware": "virt-type=container"});
     if !addresses.is_empty() {
         body["dns-name"] = json!(machine.address);
-        body["network-interfaces"] =
-            json!({"host0": {"ip-addresses": addresses, "is-up": machine.powered, "space": "alpha internal"}});
+        body["network-interfaces"] = json!({"host0": {"ip-addresses": addresses, "mac-address": super::mac_address(&machine.address),
+                "is-up": machine.powered, "space": "alpha internal"}});
         body["ip-addresses"] = json!(addresses);
     }
     body
@@ -240,9 +240,14 @@ fn integrations(state: &State) -> Value {
     let one = |(id, relation): (&u32, &super::Relation)| {
         let ends: Vec<String> = relation.endpoints.iter().map(|e| format!("{}:{}", e.app, e.name)).collect();
         let message = if relation.life == Life::Alive { "" } else { "removing" };
+        let kind = match (relation.peer, relation.container) {
+            (true, _) => "peer",
+            (false, true) => "subordinate",
+            (false, false) => "regular",
+        };
         json!({"id": id, "requirer": ends.first(), "provider": ends.last(), "message": message,
             "interface": relation.endpoints.first().map(|e| &e.interface),
-            "type": if relation.peer { "peer" } else { "regular" }})
+            "type": kind})
     };
     Value::Array(state.relations.iter().map(one).collect())
 }
@@ -312,9 +317,15 @@ pub fn application(state: &State, name: &str) -> Value {
 pub fn settings(state: &State, known: &[&str]) -> Value {
     let one = |key: &&str| {
         let source = if state.config.contains_key(*key) { "model" } else { "default" };
-        ((*key).to_owned(), json!({"Value": state.setting(key), "Source": source}))
+        ((*key).to_owned(), json!({"Value": typed(&state.setting(key)), "Source": source}))
     };
     Value::Object(known.iter().map(one).collect())
+}
+
+/// Switches and whole numbers as such; everything else is text, also a version that looks like a fraction.
+fn typed(setting: &str) -> Value {
+    let switch = setting.parse::<bool>().map(Value::from);
+    switch.or_else(|_| setting.parse::<u64>().map(Value::from)).unwrap_or_else(|_| setting.into())
 }
 
 /// `juju storage`.
@@ -334,7 +345,8 @@ pub fn storage(state: &State) -> Value {
             let mut body = json!({"kind": s.kind, "life": s.life, "status": {"current": current}, "persistent": true,
                 "pool": "rootfs", "size": s.size});
             if let Some(unit) = unit {
-                body["attachments"] = json!({"units": {unit.to_string(): {"location": s.location}}});
+                body["attachments"] = json!({"units": {unit.to_string(): {"location": s.location, "life": s.life,
+                    "machine": s.machine.map(|id| id.to_string())}}});
             }
             (id.clone(), body)
         })

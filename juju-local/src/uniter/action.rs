@@ -47,7 +47,10 @@ pub(super) fn run(controller: &Arc<Controller>, me: &UnitName, machine: u32, id:
 fn run_now(controller: &Arc<Controller>, me: &UnitName, machine: u32, id: u32, dice: Dice) {
     let begun = {
         let mut world = controller.lock();
-        begin(&mut world, me, id, controller.now())
+        let begun = begin(&mut world, me, id, controller.now());
+        // Known as begun before it begins: a controller that dies meanwhile leaves an action that has failed.
+        controller.save(&world);
+        begun
     };
     let mut context = match begun {
         Begun::Not => return,

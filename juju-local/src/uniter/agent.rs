@@ -1,8 +1,12 @@
 //! One unit's agent: a thread that asks the resolver and does what it says. `hook`, `action` and `exec` know how each
 //! of them runs.
 
+use std::os::fd::AsRawFd as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
 
 use super::commit::{self, Seen};
 pub use super::exec::{ExecRequest, ExecResult};
@@ -11,6 +15,7 @@ pub use super::process::tools_dir;
 use super::resolver::{Op, Wishes, next_op};
 use super::{action, exec, hook};
 use crate::controller::Controller;
+use crate::machine::{open_below, remove_tree};
 use crate::model::{StatusInfo, UnitName};
 use crate::watchful::Step;
 use crate::watchful::shuffle::Dice;
@@ -93,6 +98,7 @@ fn skip(controller: &Controller, me: &UnitName) {
 
 fn terminate(controller: &Arc<Controller>, me: &UnitName) {
     controller.kill_running(me);
+    let machine = controller.read(|state| state.units.get(me).map(|unit| unit.machine));
     let mut world = controller.lock();
     let was_cut = world.state.blocked_paths();
     world.state.unit_dead(me);
@@ -107,6 +113,25 @@ fn terminate(controller: &Arc<Controller>, me: &UnitName) {
         }
     }
     controller.remove_empty_machines();
+    if let Some(machine) = machine.filter(|id| controller.read(|state| state.machines.contains_key(id))) {
+        if let Err(why) = uninstall(&controller.machines.root(machine), me) {
+            controller.log(&me.tag(), "ERROR", "juju.worker.deployer", &format!("cannot remove the agent: {why:#}"));
+        }
+    }
+    crate::controller::kept::sweep(controller);
+}
+
+/// Takes a unit's charm, state and tools from a machine that stays, as Juju's deployer does.
+fn uninstall(root: &Path, me: &UnitName) -> anyhow::Result<()> {
+    for parent in ["/var/lib/juju/agents", "/var/lib/juju/tools"] {
+        // Below a root that a charm may have changed, a link leads no further than the machine.
+        let there = open_below(root, Path::new(parent), OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+        let Ok(there) = there else {
+            continue;
+        };
+        remove_tree(&Path::new("/proc/self/fd").join(there.as_raw_fd().to_string()).join(me.tag()))?;
+    }
+    Ok(())
 }
 
 fn upgrade(controller: &Arc<Controller>, me: &UnitName, machine: u32) {

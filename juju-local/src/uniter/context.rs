@@ -187,9 +187,9 @@ impl Context {
     }
 
     /// What this run has said of a secret that it has created.
-    pub fn created_secret(&self, id: &str) -> Option<(&Owner, &SecretText)> {
+    pub fn created_secret(&self, id: &str) -> Option<(&Owner, &SecretText, u64)> {
         self.buffered.secrets.iter().find_map(|change| match change {
-            SecretChange::Create { id: other, owner, text, .. } if other == id => Some((owner, text)),
+            SecretChange::Create { id: other, owner, text, at } if other == id => Some((owner, text, *at)),
             SecretChange::Create { .. }
             | SecretChange::Update { .. }
             | SecretChange::Remove { .. }

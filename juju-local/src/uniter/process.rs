@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::context::{Context, Kind};
 use super::environment::environment;
-use crate::controller::{Controller, Running};
+use crate::controller::{Controller, Running, left};
 use crate::machine::open_below;
 use crate::model::UnitName;
 use crate::watchful::Watcher;
@@ -194,7 +194,10 @@ pub(super) fn execute(controller: &Arc<Controller>, machine: u32, context: Conte
             };
             controller.running().insert(id.clone(), Running { unit: me.clone(), task, pid: child.id() });
             let watcher = Watcher::start(controller, machine, &me, &id, &kind, &child);
+            let pid = child.id();
+            left::note(&controller.dir, pid);
             let result = collect(controller, &me, child, &kind);
+            left::forget(&controller.dir, pid);
             if let Some(watcher) = watcher {
                 watcher.end(&result.1, &result.2);
             }

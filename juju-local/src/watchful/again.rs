@@ -93,6 +93,7 @@ mod tests {
             owner: Owner::Application("db".to_owned()),
             label: label.to_owned(),
             description: String::new(),
+            created: 0,
             rotate: "never".to_owned(),
             next_rotate: None,
             times: BTreeMap::new(),

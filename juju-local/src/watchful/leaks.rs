@@ -15,7 +15,7 @@ const SHORTEST_LINE: usize = 24;
 const PUBLIC: [&str; 9] = ["username", "user", "host", "hostname", "endpoint", "endpoints", "database", "cert", "ca"];
 
 /// Values that are nobody's business, each with the words for it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Values(Vec<(String, String)>);
 
 impl Values {
@@ -80,6 +80,15 @@ impl Values {
         }
         self.0.iter().fold(text.to_owned(), |text, (_, value)| {
             if text.contains(value) { text.replace(value.as_str(), &mark(value)) } else { text }
+        })
+    }
+
+    /// JSON with the same marks, whatever stands before quotes and ends of lines there.
+    pub(super) fn mark_json(&self, json: &str, salt: &str) -> String {
+        self.0.iter().fold(json.to_owned(), |json, (name, value)| {
+            let quoted = serde_json::Value::from(value.as_str()).to_string();
+            let mark = Self(vec![(name.clone(), value.clone())]).mark(value, false, salt);
+            json.replace(quoted.trim_matches('"'), &mark)
         })
     }
 

@@ -78,7 +78,7 @@ pub fn check_settings(set: &BTreeMap<String, String>) -> Result<(), ModelError> 
             "strict" => {
                 Strict::parse(value).map_err(ModelError::new)?;
             }
-            "strict-hook-limit" if crate::uniter::agent::seconds(value).is_none() => {
+            "strict-hook-limit" if crate::uniter::agent::seconds(value).is_none_or(|seconds| seconds == 0) => {
                 return refuse(format!("strict-hook-limit {value:?} is no duration; write for example 90s or 5m"));
             }
             "shuffle-leadership" | "trace" if !["true", "false"].contains(&value.as_str()) => {

@@ -115,8 +115,7 @@ mod tests {
     /// One unit that is about to run its update-status, and did.
     fn trace(due: u64, told: &str) -> String {
         let mut state = State::new("m");
-        let none = BTreeMap::new();
-        state.add_application("db", Charm::default(), "", &none, &none).unwrap();
+        state.add_application("db", Charm::default(), "", &BTreeMap::new(), &BTreeMap::new()).unwrap();
         let me = state.add_unit("db", None, 0).unwrap();
         let machine = state.units[&me].machine;
         state.machines.get_mut(&machine).unwrap().created = true;

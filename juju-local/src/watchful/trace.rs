@@ -1,7 +1,7 @@
 //! The story of a model, one JSON object a line: who asked for what, what each unit did and why, what came of it. No
 //! secret is in it: a value is a mark that is the same wherever the value was.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -69,7 +69,10 @@ pub(super) enum Event {
 
 /// An open trace.
 pub(super) struct Tracer {
+    path: PathBuf,
     file: File,
+    /// Those whose marks are everywhere in the file.
+    concealed: Values,
     /// As a reader of the file knows the model.
     known: Value,
     salt: String,
@@ -77,8 +80,30 @@ pub(super) struct Tracer {
 
 impl Tracer {
     fn open(dir: &Path) -> std::io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path(dir))?;
-        Ok(Self { file, known: Value::Null, salt: crate::model::random_hex(16) })
+        let path = path(dir);
+        let file = appending(&path)?;
+        let (known, salt) = (Value::Null, crate::model::random_hex(16));
+        Ok(Self { path, file, concealed: Values::default(), known, salt })
+    }
+
+    /// What was no secret when it was told is marked from the beginning, once it is one.
+    fn conceal(&mut self, values: &Values) {
+        if *values == self.concealed {
+            return;
+        }
+        self.concealed = values.clone();
+        let Ok(told) = fs::read_to_string(&self.path) else {
+            return;
+        };
+        let marked = values.mark_json(&told, &self.salt);
+        if marked == told {
+            return;
+        }
+        let new = self.path.with_extension("new");
+        let replaced = fs::write(&new, marked).and_then(|()| fs::rename(&new, &self.path));
+        if let Ok(file) = replaced.and_then(|()| appending(&self.path)) {
+            self.file = file;
+        }
     }
 
     fn write(&mut self, event: &Event) {
@@ -96,7 +121,9 @@ impl Tracer {
 
     /// Brings the reader up to date.
     fn sync(&mut self, state: &State) -> Vec<Change> {
-        let now = self.mask(serde_json::to_value(state).unwrap_or_default(), &Values::of(state, None));
+        let values = Values::of(state, None);
+        self.conceal(&values);
+        let now = self.mask(serde_json::to_value(state).unwrap_or_default(), &values);
         let changes = patch::diff(&self.known, &now);
         self.known = now;
         changes
@@ -111,6 +138,10 @@ impl Tracer {
             self.write(&Event::Outside { changes });
         }
     }
+}
+
+fn appending(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// Marks in the place of secrets: everything in a secret's content, and known values anywhere else.
@@ -278,7 +309,33 @@ fn reason(state: &State, unit: &UnitName, op: &Op) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Owner, Secret, SecretText};
     use expect_test::expect;
+
+    #[test]
+    fn what_becomes_a_secret_is_marked_from_the_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tracer = Tracer::open(dir.path()).unwrap();
+        let mut state = State::new("m");
+        let (mut told, password) = (state.clone(), "a \"horse\"\nof 8");
+        told.config.insert("http-proxy".to_owned(), password.to_owned());
+        tracer.outside(&told);
+        let read = || fs::read_to_string(path(dir.path())).unwrap();
+        assert!(read().contains("horse"), "nobody knows yet");
+        state.config.insert("http-proxy".to_owned(), password.to_owned());
+        let content = [("password".to_owned(), password.to_owned())].into();
+        let text = SecretText { content: Some(content), ..SecretText::default() };
+        state.secrets.insert("x".to_owned(), Secret::new(Owner::Model, text, 0));
+        tracer.outside(&state);
+        assert!(!read().contains("horse"), "{}", read());
+        tracer.write(&Event::End { context: String::new(), end: "later".to_owned(), ms: 0 });
+        assert_eq!(read().lines().count(), 3);
+        // The same mark before and after: whoever tells it again sees one value.
+        let proxy = |line: &str| line.split("secret-").nth(1).map(|rest| rest[..16].to_owned());
+        let lines: Vec<String> = read().lines().map(ToOwned::to_owned).collect();
+        assert_eq!(proxy(&lines[0]), proxy(&lines[1]));
+        assert!(proxy(&lines[0]).is_some());
+    }
 
     #[test]
     fn secrets_are_marked() {

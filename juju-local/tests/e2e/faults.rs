@@ -39,7 +39,17 @@ pub(crate) fn what_is_not_there_is_refused(model: &Model) {
     refused(model, "cut small/0 --from small/0", "cannot cut small/0 from small/0: that is the same machine");
     refused(model, "wipe small/0 /nope", "small/0 has no directory /nope");
     refused(model, "wipe small/0 /", "cannot wipe /: the machine does not run without /bin");
-    refused(model, "hook small/0", "name --kill-after-tools K, --fail-commit or --delay-tools MS");
+    for (line, wanted) in [
+        ("hook small/0", "--kill-after-tools <K>|--fail-commit|--delay-tools <MS>"),
+        ("kill small/0", "--service <SERVICE>|--pid <PID>"),
+        ("kill small/0 --pid 0", "0 is not in 1..="),
+    ] {
+        let words: Vec<&str> = ["fault"].into_iter().chain(line.split(' ')).collect();
+        let said = model.command(&words).output().unwrap();
+        let why = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.code() == Some(2) && why.contains(wanted), "fault {line}: {why}");
+    }
+    refused(model, "clock --advance 99999999d", "cannot move the clock past the year 9000");
     for empty in ["cuts: []", "frozen: []", "filled: []", "hooks: {}", "slow: {}", "powered-off: []"] {
         assert!(list(model).contains(empty), "{empty} is in {}", list(model));
     }

@@ -9,6 +9,7 @@ const CHARM: &str = "#!/bin/bash\n\
     actions/hang) sleep 1000 ;;\n\
     hooks/config-changed)\n\
         case $(config-get word) in\n\
+        hang) sleep 1000 ;;\n\
         wait) touch /root/waits; until [ -e /root/go ]; do sleep 0.1; done ;;\n\
         boot) if [ ! -e /root/booted ]; then\n\
             touch /root/booted; relation-set -r $(relation-ids peers) lost=yes; juju-reboot --now; sleep 1000\n\
@@ -47,6 +48,22 @@ pub(crate) fn as_juju_runs_them(model: &Model) {
     run(model, "fault controller stop");
     run(model, "fault controller start");
     assert!(task(4).contains("action terminated") && task(4).contains("status: failed"), "{}", task(4));
+
+    // Nor when it was killed; what it has left ends before anything else runs, and a hook is run again.
+    run(model, "run runs/0 hang --background");
+    model.until("the fifth to run", || task(5).contains("status: running"));
+    let sleeps = || run(model, "ssh runs/0 pgrep -c sleep || true");
+    assert_eq!(sleeps(), "1");
+    super::kill(&model.controller());
+    assert!(task(5).contains("action terminated") && task(5).contains("status: failed"), "{}", task(5));
+    assert_eq!(sleeps(), "0");
+    run(model, "config runs word=hang");
+    model.until("the hook to hang", || sleeps() == "1");
+    super::kill(&model.controller());
+    model.until("the hook to be run again", || run(model, "status").contains("hook failed: \"config-changed\""));
+    assert_eq!(sleeps(), "0");
+    run(model, "config runs word=none");
+    active(model, "runs", 1);
 
     // What a hook has said is dropped when it asks for a boot at once; it runs again after it.
     run(model, "config runs word=boot");

@@ -65,7 +65,10 @@ impl World {
                 self.state.integrate(&first, second)?;
             }
             "remove-relation" => self.state.remove_relation(&first, second)?,
-            "config" => self.state.set_config(&first, &words.named, &words.list("reset"))?,
+            "config" => {
+                let set = words.named.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+                self.state.set_config(&first, &set, &words.list("reset"))?;
+            }
             "trust" => self.state.set_trust(&first, true)?,
             "refresh" => {
                 let charm =

@@ -79,7 +79,7 @@ fn beside_clients() -> anyhow::Result<Vec<Row>> {
     })?;
     let mut rows = Vec::new();
     for (unit, whose) in [(other, "another member"), (writer, "the member that takes the writes")] {
-        let beside = rate(&model, writer, || model.juju(&["run", unit, "backup"]).map(drop))?;
+        let beside = rate(&model, writer, || model.act(unit, &["backup"]).map(drop))?;
         rows.push(Row {
             what: format!("transactions per second beside a full backup of {whose}, three members on this machine"),
             ours: format!("{beside:.0}"),

@@ -55,6 +55,17 @@ impl Model {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Runs an action and returns its results; it has to complete.
+    pub(crate) fn act(&self, unit: &str, action: &[&str]) -> anyhow::Result<Value> {
+        let said: Value = serde_json::from_str(&self.juju(&[&["run", "--format", "json", unit], action].concat())?)?;
+        let task = &said[unit];
+        // Juju leaves with 0 when an action has called `action-fail` and left with 0.
+        if task["status"] != "completed" {
+            bail!("cannot run {} on {unit}: {}", action.join(" "), task["message"]);
+        }
+        Ok(task["results"].clone())
+    }
+
     /// Runs a shell script on a unit's machine and returns what it prints.
     pub(crate) fn shell(&self, unit: &str, script: &str) -> anyhow::Result<String> {
         self.juju(&["ssh", unit, script])

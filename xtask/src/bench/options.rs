@@ -135,9 +135,8 @@ impl<'a> Cluster<'a> {
             addresses.push(address);
         }
         let unit = units.first().context("cannot find the units")?;
-        let said = model.juju(&["run", unit, "get-password", &format!("username={OPERATOR}"), "--format", "json"])?;
-        let said: Value = serde_json::from_str(&said)?;
-        let password = said[unit]["results"]["password"].as_str().context("cannot find the password")?.to_owned();
+        let said = model.act(unit, &["get-password", &format!("username={OPERATOR}")])?;
+        let password = said["password"].as_str().context("cannot find the password")?.to_owned();
         Ok(Self { model, units, door: Door { addresses, user: OPERATOR, password } })
     }
 

@@ -55,9 +55,6 @@ pub(super) fn apply(controller: &Arc<Controller>, fault: Fault) -> anyhow::Resul
         Fault::Leadership { application, unit, none: _ } => lead(controller, &application, unit)?,
         Fault::Hook { unit, kill_after_tools, name, fail_commit, delay_tools_ms } => {
             let unit = known(controller, unit)?;
-            if kill_after_tools.is_none() && !fail_commit && delay_tools_ms.is_none() {
-                anyhow::bail!("name --kill-after-tools K, --fail-commit or --delay-tools MS");
-            }
             let fault = HookFault { kill_after_tools, name, fail_commit, delay_tools_ms };
             controller.change(|state| state.faults.hooks.insert(unit, fault));
         }
@@ -74,7 +71,7 @@ pub(super) fn apply(controller: &Arc<Controller>, fault: Fault) -> anyhow::Resul
             return Ok(json!({"bytes-left": left}));
         }
         Fault::Unfill { unit, storage } => disk::unfill(controller, &known(controller, unit)?, &storage)?,
-        Fault::Clock { advance } => controller.advance_clock(advance),
+        Fault::Clock { advance } => controller.advance_clock(advance)?,
         Fault::List => return Ok(list(controller)),
         Fault::Clear => clear(controller)?,
     }

@@ -215,7 +215,7 @@ pub(super) fn info(run: &mut Run<'_>) -> Outcome {
     };
     run.flags.at_most(1)?;
     let secret = match run.context.created_secret(&id) {
-        Some((owner, text)) => Secret::new(owner.clone(), text.clone(), 0),
+        Some((owner, text, at)) => Secret::new(owner.clone(), text.clone(), at),
         None => {
             let secret = stored(run, &id)?;
             if !run.controller.read(|state| secret.managed_by(state, &run.context.unit)) {
