@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Session;
 use super::args::{Format, Output, duration, yaml_file};
-use super::client::{print, say};
+use super::client::{complain, print, say};
 use super::show::formatted;
 use crate::api::Request;
 
@@ -46,6 +46,9 @@ pub(super) enum Actions {
         /// Times are in UTC in any case
         #[arg(long)]
         utc: bool,
+        /// Results have no colours in any case
+        #[arg(long, hide = true)]
+        no_color: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -72,7 +75,7 @@ pub(super) enum Actions {
 
 pub(super) fn run(session: &Session, command: Actions) -> anyhow::Result<ExitCode> {
     match command {
-        Actions::Run { words, params, wait, background, string_args, utc: _, output } => {
+        Actions::Run { words, params, wait, background, string_args, utc: _, no_color: _, output } => {
             let wait = if background { None } else { Some(wait.unwrap_or(PATIENCE)) };
             let operation = begin(session, &words, params.as_deref(), string_args)?;
             run_new(session, &operation, wait, &output)
@@ -147,11 +150,11 @@ pub(super) fn end_of(tasks: &[Value]) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let plural = if failed.len() == 1 { "" } else { "s" };
-    say(&format!("ERROR the following task{plural} failed:"));
+    complain(&format!("ERROR the following task{plural} failed:"));
     for task in failed {
-        say(&format!(" - id {:?} with return code {}", text(task, "id"), task["results"]["return-code"]));
+        complain(&format!(" - id {:?} with return code {}", text(task, "id"), task["results"]["return-code"]));
     }
-    say(&format!("\nuse 'juju-local show-task' to inspect the failure{plural}"));
+    complain(&format!("\nuse 'juju-local show-task' to inspect the failure{plural}"));
     ExitCode::FAILURE
 }
 

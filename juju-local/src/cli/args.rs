@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::client::say;
+use super::client::complain;
 use super::show;
 
 /// How to print.
@@ -124,7 +124,7 @@ pub(super) fn confirm(removal: &Removal, what: &str) -> anyhow::Result<()> {
     if removal.no_prompt {
         return Ok(());
     }
-    say(&format!("This will {what}. Continue [y/N]? "));
+    complain(&format!("This will {what}. Continue [y/N]? "));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -15,8 +16,23 @@ use crate::api::{Reply, Request};
 use crate::controller::{STOPPED, is_stopped, model_dir};
 use crate::machine::{STATE_ROOT, check_host, check_room, remove_tree};
 
+/// Whether nobody wants to be told what goes well.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on, or not.
+pub(super) fn be_quiet(quiet: bool) {
+    QUIET.store(quiet, Ordering::Relaxed);
+}
+
 /// One line for people, on standard error.
 pub(super) fn say(text: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        complain(text);
+    }
+}
+
+/// The same for what went wrong, and for questions.
+pub(super) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

@@ -36,6 +36,9 @@ pub(super) struct DebugLog {
     /// End at its end, on a terminal too
     #[arg(long, conflicts_with = "tail")]
     no_tail: bool,
+    /// Times are in UTC in any case
+    #[arg(long, hide = true)]
+    utc: bool,
     /// This many of the last lines first
     #[arg(short = 'n', long)]
     lines: Option<usize>,

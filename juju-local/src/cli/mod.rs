@@ -40,8 +40,28 @@ struct Cli {
     /// The model to work on; the one that `switch` chose otherwise
     #[arg(short, long, global = true)]
     model: Option<String>,
+    /// Say only results and errors
+    #[arg(short, long, global = true, hide = true)]
+    quiet: bool,
+    #[command(flatten)]
+    ignored: Ignored,
     #[command(subcommand)]
     command: Command,
+}
+
+/// What every command of Juju takes and has no meaning here: there is no log of the client's and no login.
+#[derive(Debug, clap::Args)]
+struct Ignored {
+    #[arg(short, long, global = true, hide = true)]
+    verbose: bool,
+    #[arg(long, global = true, hide = true)]
+    debug: bool,
+    #[arg(long, global = true, hide = true)]
+    show_log: bool,
+    #[arg(long, global = true, hide = true)]
+    logging_config: Option<String>,
+    #[arg(short = 'B', long, global = true, hide = true)]
+    no_browser_login: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -101,18 +121,19 @@ impl Session {
 pub fn run() -> ExitCode {
     let given = help::grammar().try_get_matches().unwrap_or_else(|why| {
         if let Some(why) = elsewhere(&why) {
-            client::say(&format!("ERROR {why}"));
+            client::complain(&format!("ERROR {why}"));
             std::process::exit(2);
         }
         why.exit()
     });
     let cli = Cli::from_arg_matches(&given).unwrap_or_else(|why| why.exit());
+    client::be_quiet(cli.quiet);
     interrupt::watch();
     match command(cli) {
         Ok(code) => code,
         Err(why) => {
             let why = format!("{why:#}");
-            client::say(&format!("ERROR {why}{}", remedy(&why)));
+            client::complain(&format!("ERROR {why}{}", remedy(&why)));
             ExitCode::FAILURE
         }
     }

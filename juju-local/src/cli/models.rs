@@ -148,22 +148,10 @@ fn show(name: &str, output: &Output) -> anyhow::Result<()> {
     let short = name.rsplit(['/', ':']).next().unwrap_or(name);
     check_there(short, &Request::Status)?;
     let report = report(short).unwrap_or_default();
-    let machines: Map<String, Value> = report["machines"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(id, one)| {
-            (
-                id.clone(),
-                json!({"cores": std::thread::available_parallelism().map_or(1, usize::from)})
-                    .as_object()
-                    .cloned()
-                    .map_or(Value::Null, |mut body| {
-                        body.insert("display-name".to_owned(), one["display-name"].clone());
-                        Value::Object(body)
-                    }),
-            )
-        })
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let all = report["machines"].as_object().into_iter().flatten();
+    let machines: Map<String, Value> = all
+        .map(|(id, machine)| (id.clone(), json!({"cores": cores, "display-name": machine["display-name"]})))
         .collect();
     let status = if report.is_null() { "stopped" } else { "available" };
     output.value(&json!({short: {"name": format!("admin/{short}"), "short-name": short, "model-type": "iaas",

@@ -351,7 +351,30 @@ pub fn storage(state: &State) -> Value {
             (id.clone(), body)
         })
         .collect();
-    json!({"storage": all})
+    let filesystems: Map<String, Value> = state.storage.iter().map(filesystem).collect();
+    let mut shown = json!({"storage": all});
+    if !filesystems.is_empty() {
+        shown["filesystems"] = Value::Object(filesystems);
+    }
+    shown
+}
+
+/// What holds an instance of storage: its number is that of the instance, on its machine.
+fn filesystem((id, s): (&String, &super::Storage)) -> (String, Value) {
+    let number = id.rsplit('/').next().unwrap_or_default();
+    let size = crate::machine::size_in_bytes(&s.size).map(|bytes| bytes >> 20);
+    let mut body = json!({"provider-id": id, "storage": id, "pool": "rootfs", "size": size, "life": s.life,
+        "status": {"current": if s.unit.is_some() { "attached" } else { "detached" }}});
+    let Some(machine) = s.machine.map(|machine| machine.to_string()) else {
+        return (number.to_owned(), body);
+    };
+    let place = json!({"mount-point": s.location, "read-only": false, "life": s.life});
+    body["attachments"] = json!({"machines": {machine.clone(): place}});
+    if let Some(unit) = &s.unit {
+        body["attachments"]["units"] =
+            json!({unit.to_string(): {"machine": machine, "location": s.location, "life": s.life}});
+    }
+    (format!("{machine}/{number}"), body)
 }
 
 /// One task as `juju run` and `show-task` print it.
