@@ -42,7 +42,7 @@ pub(super) struct DebugLog {
     /// This many of the last lines first
     #[arg(short = 'n', long)]
     lines: Option<usize>,
-    /// End after this many lines
+    /// So many of the latest lines, and no more
     #[arg(long)]
     limit: Option<usize>,
 }
@@ -68,8 +68,10 @@ pub(super) fn debug_log(model: &str, options: &DebugLog) -> anyhow::Result<()> {
             shown.push(text);
         }
     }
-    let count = options.lines.unwrap_or(if options.replay { shown.len() } else { 10 });
-    let mut left = options.limit.unwrap_or(usize::MAX);
+    // So many of the latest, as Juju's help says; zero is as many as there are.
+    let limit = options.limit.filter(|limit| *limit > 0);
+    let count = options.lines.or(limit).unwrap_or(if options.replay { shown.len() } else { 10 });
+    let mut left = limit.unwrap_or(usize::MAX);
     for text in shown.iter().skip(shown.len().saturating_sub(count)).take(left) {
         print(text);
     }
