@@ -123,6 +123,11 @@ fn machines_live_and_leave_nothing() {
     let packages = site.say(2, "ls /var/cache/apt/archives").unwrap();
     assert!(packages.contains("iputils-ping"), "{packages}");
 
+    // The way out has an address of its own: whoever comes and goes, the others find it where it was.
+    let subnet = std::fs::read_to_string(site.dir.path().join("models/test/subnet")).unwrap();
+    let bridge = host(&format!("cat /sys/class/net/jlbr{subnet}/address"));
+    assert_eq!(bridge.trim(), juju_local::model::mac_address(&format!("10.89.{subnet}.1")));
+
     // A cut cable, and a mended one.
     site.machines.block(&BTreeSet::from([(Some(1), None)])).unwrap();
     site.say(0, &ping).unwrap_err();
@@ -173,7 +178,6 @@ fn machines_live_and_leave_nothing() {
     let at = site.dir.path().display().to_string();
     timed("destroy", || site.machines.destroy(1).unwrap());
     assert!(site.machines.is_up(0) && !Path::new(&format!("{at}/models/test/machines/1")).exists());
-    let subnet = std::fs::read_to_string(site.dir.path().join("models/test/subnet")).unwrap();
     timed("destroy all", || site.machines.destroy_all().unwrap());
     let late = site.machines.create(3, &addresses[2], &[], &|_| ()).unwrap_err();
     assert_eq!(late.to_string(), "cannot start a machine: the model is being destroyed");

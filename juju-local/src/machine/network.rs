@@ -81,6 +81,12 @@ impl Network {
         if !Path::new("/sys/class/net").join(&bridge).exists() {
             run("ip", &["link", "add", &bridge, "type", "bridge"])?;
         }
+        // A bridge has the lowest address of what is plugged into it, unless it is given one: when that machine went, the
+        // others would send to where nobody is until their tables forget, for most of a minute.
+        let own = crate::model::mac_address(&self.gateway());
+        if fs::read_to_string(format!("/sys/class/net/{bridge}/address"))?.trim() != own {
+            run("ip", &["link", "set", &bridge, "address", &own])?;
+        }
         for (_, prefix) in SPACES {
             attempt("ip", &["addr", "add", &format!("{prefix}{}.1/24", self.subnet), "dev", &bridge]);
         }
